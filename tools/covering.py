@@ -30,7 +30,7 @@ class Contexts:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Attribute all lines to this test, after clearing caches."""
-        for module in [one for name, one in sys.modules.items() if name.startswith("worker.")]:
+        for module in [m for name, m in sys.modules.items() if name.startswith("worker.")]:
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", int)()
         self._measured.switch_context(item.nodeid)
@@ -43,36 +43,36 @@ class Contexts:
 
 def make_map() -> None:
     """Run the tests. Write them, fastest first, and their numbers by ``FILE:LINE``."""
-    found = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
-    files = [str(path) for path in found if not any(map(path.match, CAMPAIGNS))]
+    paths = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
+    files = [str(path) for path in paths if not any(map(path.match, CAMPAIGNS))]
     threads = ["thread", "greenlet"]
     measured = coverage.Coverage(None, source=["worker"], concurrency=threads, config_file=False)
     plugin = Contexts(measured)
     measured.start()
     pytest.main([*DAILY, *files], plugins=[plugin])
     measured.stop()
-    tests, data = sorted(plugin.took_s.items(), key=lambda one: one[1]), measured.get_data()
+    tests, data = sorted(plugin.took_s.items(), key=lambda test: test[1]), measured.get_data()
     numbers = {test: number for number, (test, _) in enumerate(tests)}
     lines = {
-        f"{Path(name).relative_to(Path.cwd())}:{line}": [numbers[one] for one in ran if one]
+        f"{Path(name).relative_to(Path.cwd())}:{line}": [numbers[test] for test in ran if test]
         for name in data.measured_files()
         for line, ran in data.contexts_by_lineno(name).items()
     }
     MAP.write_text(json.dumps({"tests": tests, "lines": lines}), encoding="utf-8")
 
 
-def covering(known: Any, file: str, first: int, last: int) -> list[str]:
-    """The tests of these lines, fastest first. Without any: of the statement, function or file."""
+def covering(line_map: Any, file: str, first: int, last: int) -> list[str]:
+    """The tests of these lines, fastest first. If none: of the statement, function or file."""
     text, paths = Path(file).read_text(encoding="utf-8"), sorted(Path("tests").rglob("test_*.py"))
     if not file.endswith(".py"):  # not Python: the test files that name its folder
-        return [str(one) for one in paths if Path(file).parent.name in one.read_text("utf-8")]
+        return [str(path) for path in paths if Path(file).parent.name in path.read_text("utf-8")]
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
     spans = [(node.lineno, node.end_lineno or 0) for node in nodes] + [(1, text.count("\n"))]
     around = [(start, end) for start, end in spans if start <= first and last <= end]
     for start, end in [(first, last), *sorted(around, key=lambda span: span[1] - span[0])]:
-        ran = [known["lines"].get(f"{file}:{line}", ()) for line in range(start, end + 1)]
+        ran = [line_map["lines"].get(f"{file}:{line}", ()) for line in range(start, end + 1)]
         if numbers := sorted({number for tests in ran for number in tests}):
-            return [known["tests"][number][0] for number in numbers]
+            return [line_map["tests"][number][0] for number in numbers]
     return []
 
 
@@ -93,7 +93,7 @@ def main(words: list[str]) -> None:
         return make_map()
     file, _, line = words[0].rpartition(":") if len(words) == 1 else ("", "", "")
     if not Path(file).is_file() or not line.isdecimal():
-        sys.exit("say `map`, or FILE:LINE of a file that is there")
+        sys.exit("usage: python -m tools.covering map, or FILE:LINE of an existing file")
     tests = covering(known_map(), file, int(line), int(line))
     return print(*tests or ["no test of these folders runs it"], sep="\n")
 

@@ -36,21 +36,22 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
     command = [*limit, sys.executable, "-m", "pytest", "-x", *DAILY, *options, "@.chosen"]
     env = os.environ | {"PYTHONPATH": str(tree)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background
-    with (tree / ".said").open("w", encoding="utf-8") as said:
-        code = subprocess.run(command, cwd=tree, env=env, stdout=said, check=False).returncode
-    found = FAILED.search(text := (tree / ".said").read_text(encoding="utf-8"))
+    with (tree / ".output").open("w", encoding="utf-8") as output:
+        code = subprocess.run(command, cwd=tree, env=env, stdout=output, check=False).returncode
+    match = FAILED.search(text := (tree / ".output").read_text(encoding="utf-8"))
     if code not in {0, 1, 2, 5, 124, 137}:
         raise SystemExit(text)
-    return "" if code in {124, 137} else found and found[1]
+    return "" if code in {124, 137} else match and match[1]
 
 
-def judge(fault: dict[str, str], clean: Path, known: Any, seconds: int) -> str:
+def judge(fault: dict[str, str], clean: Path, line_map: Any, seconds: int) -> str:
     """Sow a fault into a copy. Report the test that detects it and is green without it."""
     before, *after = (clean / fault["file"]).read_text(encoding="utf-8").split(fault["old"])
     if len(after) != 1:
         return "DOES NOT APPLY"
     first, is_late = before.count("\n") + 1, False
-    inside = covering(known, fault["file"], first, first + fault["old"].rstrip("\n").count("\n"))
+    last = first + fault["old"].rstrip("\n").count("\n")
+    inside = covering(line_map, fault["file"], first, last)
     with TemporaryDirectory() as folder:
         tree = copytree(clean, Path(folder, "tree"), symlinks=True)
         (tree / fault["file"]).write_text(before + fault["new"] + after[0], encoding="utf-8")
@@ -72,12 +73,12 @@ def main() -> None:
         "--only", action="append", choices=faults, metavar="NAME", help="repeatable"
     )
     parser.add_argument("--seconds", type=int, default=300, help="at most, for each kind of test")
-    chosen = parser.parse_args()
-    known, seen = known_map(), []
+    options = parser.parse_args()
+    line_map, seen = known_map(), []
     with TemporaryDirectory() as folder:
         clean = copytree(Path.cwd(), Path(folder, "tree"), symlinks=True, ignore=LEFT_OUT)
-        for name in chosen.only or faults:
-            verdict = judge(faults[name], clean, known, chosen.seconds)
+        for name in options.only or faults:
+            verdict = judge(faults[name], clean, line_map, options.seconds)
             seen.append(verdict.startswith("seen"))
             print(f"{name:<40} {verdict}", flush=True)
     print(f"{sum(seen)} of {len(seen)} seen ({sum(seen) / len(seen):.0%})")

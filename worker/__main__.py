@@ -15,21 +15,22 @@ _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
 _IMPORTS: Final = "<frozen importlib._bootstrap>"
 _OWNER_ALONE: Final = 0o077
-"""Whatever is made, by a library too, is for nobody else."""
+"""The umask: no other account can access created files, including those of libraries."""
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     open_streams()
-    # A run listens for itself once it is on. Until then, and in all other commands, being stopped
-    # has its code too; and as a container's first process we would not be stopped at all.
+    # A run installs its own handlers. Until then, and in all other commands, a stop signal must
+    # also end with exit code 75. A container's first process would ignore it without a handler.
     for number in stop_signals():
         signal.signal(number, _stop)
-        # Python's own end puts the default back, which would take the exit code's place.
+        # Python restores the default handlers at its end. A late signal would then replace the
+        # exit code.
         atexit.register(signal.signal, number, signal.SIG_IGN)
-    _leave_no_core()
+    _disable_core_dumps()
     os.umask(_OWNER_ALONE)
-    from worker.cli import run  # noqa: PLC0415 - a signal is answered from here on
+    from worker.cli import run  # noqa: PLC0415 - only after the signal handlers are installed
     from worker.errors import guard_hooks  # noqa: PLC0415 - as above
 
     guard_hooks()
@@ -41,11 +42,11 @@ def main() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit with this code, without the threads that a command has left behind.
+    """Exit with this code, without waiting for threads.
 
-    A query, a read or a look-up of a name that takes too long goes on in its thread, which nothing
-    can end. Python, or the event loop's library, would wait for it. The command has closed and
-    given back what it had.
+    A slow query, read or name look-up continues in its thread, and a thread cannot be ended.
+    Python, or the event loop's library, would wait for it. The command has already closed its
+    files and connections.
     """
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
@@ -53,11 +54,12 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _leave_no_core() -> None:
-    """Have no death write the memory, and so identifiers and keys, to a disk.
+def _disable_core_dumps() -> None:
+    """Prevent core dumps, which would write identifiers and keys to a disk.
 
-    The limit serves where the kernel writes a file. Where it pipes the core to a program the limit
-    counts for nothing (core(5)), so the process is not dumpable either (PR_SET_DUMPABLE, prctl(2)).
+    The limit applies if the kernel writes a file. If the kernel pipes the core to a program, it
+    ignores the limit (core(5)). So the process is also marked as not dumpable (PR_SET_DUMPABLE,
+    prctl(2)).
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
@@ -67,9 +69,10 @@ def _leave_no_core() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if _is_loading(frame):
         os._exit(_STOPPED)
-    for another in stop_signals():
-        signal.signal(another, _end_at_once)
-    if number == signal.SIGHUP:  # the kernel and the shell both send it
+    # The second signal ends the process without cleaning up.
+    for other in stop_signals():
+        signal.signal(other, _end_at_once)
+    if number == signal.SIGHUP:  # the kernel and the shell both send it, so a second is no request
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(_STOPPED)
 

@@ -1,4 +1,4 @@
-"""The composition root: from the configuration to what a command works with."""
+"""The composition root: creates the parts that a command uses from the configuration."""
 
 import math
 import ssl
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     import httpx
 
 REQUEST_TIMEOUT_S: Final = 10.0
-"""For one request to PTS or HelseID and its response: longer than an answer takes, and so short
-that a run spends less than a minute on those for whom none comes, asked twice in two areas."""
+"""Time-out of one request to PTS or HelseID, with its response. Longer than any usual response. A
+person whose two areas time out twice costs less than a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The configured program. Everything that it opens is closed where it was opened.
+    """The configured program. Each context manager closes the resources that it opens.
 
-    Each part raises ``ConfigurationError`` if what it needs is not set or cannot be used.
+    Each part raises ``ConfigurationError`` if a required setting is missing or cannot be used.
     """
 
     loaded: Loaded
@@ -64,26 +64,26 @@ class App:
         return tuple(map(area_named, self.settings.sync.areas))
 
     def contract(self) -> Contract:
-        """The contract with PTS, which declares every area to read."""
+        """The contract with PTS. It declares at least the areas of ``sync.areas``."""
         contract = load_contract(self.settings.api.contract_file)
         if missing := [area for area in self.settings.sync.areas if area not in contract]:
             raise ConfigurationError(
                 f"api.contract_file: does not declare {' and '.join(missing)}",
-                hint="declare it, or leave it out of sync.areas",
+                hint="declare it, or remove it from sync.areas",
             )
         return contract
 
     def contract_read(self, contract: Contract | None = None) -> str:
-        """The fingerprints of the configured areas in a contract; by default the one in force."""
+        """The fingerprints of the configured areas. Default: in the contract in force."""
         return fingerprints(contract or self.contract(), self.settings.sync.areas)
 
     def terms(self, contract: Contract | None = None) -> str:
-        """The contract, PTS and `sync.confirm`, under which a run begins and is continued."""
+        """The contract, PTS and `sync.confirm` of a run. Other terms start a new run."""
         service, confirm = service_of(self.base_url()), self.settings.sync.confirm
         return f"{self.contract_read(contract)} service={service} confirm={confirm}"
 
     def identity(self) -> Identity:
-        """How persons are keyed."""
+        """How the store identifies persons."""
         if self.settings.privacy.identity == "plain":
             return PLAIN
         file = required(self.settings, "privacy.pseudonym_key_file")
@@ -92,8 +92,8 @@ class App:
         except ValueError as error:
             raise ConfigurationError(
                 f"privacy.pseudonym_key_file: {file}: {error}",
-                hint="use the key that the database was created with; only for a new database make "
-                "one with `pts-worker keys pseudonym --out FILE`",
+                hint="use the key that the database was created with. Only for a new database, "
+                "create one with `pts-worker keys pseudonym --out FILE`",
             ) from error
         return pseudonyms(key)
 
@@ -101,7 +101,7 @@ class App:
         """The configured roster.
 
         Args:
-            stdin: read for ``-`` instead of the process's standard input.
+            stdin: replaces the process's standard input for ``-``.
         """
         roster = self.settings.roster
         if roster.url is None:
@@ -116,8 +116,8 @@ class App:
     def sends_h_numbers(self) -> bool:
         """Whether H-numbers on the roster are sent to PTS.
 
-        Two organisations may have given the same one to two persons, and PTS could not tell them
-        apart. Synthetic persons of NAV's share the pattern, so that tests must send them.
+        Two organisations may assign the same H-number to two persons, and PTS could not tell them
+        apart. NAV's synthetic persons have the same pattern, so test environments need them.
         """
         api = self.settings.api
         return self.settings.roster.send_h_numbers or is_rehearsal(api.environment, api.base_url)
@@ -133,13 +133,13 @@ class App:
         """The store's database.
 
         Args:
-            checked: refuse another schema.
-            patience_s_max: wait no longer for a database that is away.
-            stop: once it is set, a database that is away is waited for no longer.
+            checked: raise an error if the schema is not that of this program version.
+            patience_s_max: maximum wait in seconds for an unavailable database.
+            stop: ends the wait for an unavailable database.
 
         Raises:
             ConfigurationError: ``checked``, and the schema is missing, behind or ahead.
-            StoppedError: ``stop`` was set while waiting for it.
+            StoppedError: ``stop`` was set while waiting for the database.
         """
         async with open_database(
             database_url(self.settings, "database"),
@@ -161,29 +161,29 @@ class App:
 
     @asynccontextmanager
     async def helseid(self, *, key: ClientKey | None = None) -> AsyncIterator[HelseIdAuthorizer]:
-        """The HelseID client. Nothing is called before it is needed.
+        """The HelseID client. Sends no request until a token is needed.
 
         Args:
-            key: instead of the configured one.
+            key: replaces the configured key.
         """
         key = key or self.client_key()
         async with self.helseid_http() as http:
             yield open_helseid(self.settings.helseid, key, self.runtime, http)
 
     def helseid_http(self) -> "httpx.AsyncClient":
-        """HTTP to HelseID, through the proxy if one is configured. The caller closes it."""
+        """The HTTP client for HelseID, with the configured proxy. The caller closes it."""
         return helseid_client(self.tls(), attempt_s_max=REQUEST_TIMEOUT_S, proxy=self.proxy())
 
     @asynccontextmanager
     async def reader(
         self, pace: Pace, contract: Contract | None = None, *, attempts_max: int | None = None
     ) -> AsyncIterator[PtsReader]:
-        """Reads PTS with the configured limits.
+        """The reader of PTS, with the configured limits.
 
         Args:
-            pace: of the requests.
-            contract: instead of reading the one in force.
-            attempts_max: instead of the configured number.
+            pace: the pace of the requests.
+            contract: replaces the contract in force.
+            attempts_max: replaces the configured number of attempts.
         """
         sync, base_url = self.settings.sync, self.base_url()
         async with self.helseid() as helseid, self.transport() as transport:
@@ -203,11 +203,11 @@ class App:
             )
 
     def transport(self, server: str = "PTS", *, limit_s: float | None = None) -> Transport:
-        """A way out over HTTP, which the caller opens.
+        """An HTTP transport, which the caller opens.
 
         Args:
-            server: who answers, for messages.
-            limit_s: for one request and its response.
+            server: the server's name, for messages.
+            limit_s: time-out in seconds of one request and its response.
         """
         options = TransportOptions(
             server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=self.tls()
@@ -215,20 +215,20 @@ class App:
         return Transport(options, self.proxy())
 
     def base_url(self) -> str:
-        """PTS's address."""
+        """The base URL of PTS."""
         return str(required(self.settings, "api.base_url"))
 
     def proxy(self) -> Proxy | None:
-        """The proxy for calls to other machines, if one is configured."""
+        """The configured proxy for requests to other machines, if any."""
         network = self.settings.network
         return read_proxy(network.proxy_url, network.proxy_credentials_file)
 
     def pace(self) -> Pace:
-        """The pace of requests, as configured."""
+        """The configured pace of requests."""
         sync = self.settings.sync
         wait_s_max = sync.retry_after_max.total_seconds()
         return Pace(sync.requests_per_second, self.runtime, wait_s_max=wait_s_max)
 
     def tls(self) -> ssl.SSLContext:
-        """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``."""
+        """TLS that trusts the machine's authorities and the private CA of ``tls.ca_file``."""
         return client_context(self.settings.tls.ca_file)

@@ -1,12 +1,11 @@
 """The worker's errors and their exit codes, and tracebacks without values.
 
-A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
-Neither contains a personal value, a token, a key or a response body. A path that was named by
-mistake may be an identifier, so every text of an error is masked: it is printed, logged and stored
-as the run's reason.
+A message names the problem and its place (file and line, key, field), and ``hint`` the remedy.
+Neither contains a personal value, a token, a key or a response body. Errors are printed, logged and
+stored as the run's reason, so their texts are masked: a path typed by mistake can be an identifier.
 
-The text of another exception may contain values: a statement's parameter, a header with its token,
-a part of a body. No pattern can find all of them, so it is never shown.
+The text of any other exception may contain values: a statement's parameter, a header with a token,
+a part of a body. No pattern finds all of them, so such a text is never shown.
 """
 
 import enum
@@ -23,18 +22,18 @@ from worker.masking import masked
 
 _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 _SHOWN_MAX: Final = 30
-"""Exceptions of one traceback: a group may hold very many, and a chain be very long."""
+"""Maximum number of exceptions in one traceback. Groups and chains can have thousands."""
 _LOOP_CLOSED: Final = "Event loop is closed"
-"""What a thread of aiosqlite reports after a file that could not be opened."""
+"""The error of an aiosqlite thread after a file that could not be opened. It is not printed."""
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says of an error, without the name of a file."""
+    """The system's description of an error, without the file name."""
     return (error.strerror or type(error).__name__).lower()
 
 
 class ExitCode(enum.IntEnum):
-    """Exit codes; part of the public interface (docs/reference/exit-codes.md)."""
+    """Exit codes, part of the public interface (docs/reference/exit-codes.md)."""
 
     OK = 0
     USAGE = 2
@@ -63,20 +62,20 @@ class FailureKind(enum.StrEnum):
     PAGING = "paging"
     """The pages could not be read to the last one."""
     UNSTABLE = "unstable"
-    """Two complete reads contradict each other, or are no evidence for what they would close."""
+    """Two complete reads contradict each other, or do not prove the removal that they show."""
 
 
 class WorkerError(Exception):
     """Base class of all expected errors.
 
     Attributes:
-        message: what is wrong and where, without identifiers.
-        hint: what to do about it, likewise; may be empty.
-        problems: one line each, with what to do, if there are several; they are in the message.
-        kind: which failure of an area it is.
-        retry_after_s: how long the service asks to wait (``Retry-After``).
-        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence that PTS
-            is away.
+        message: the problem and its place, without identifiers.
+        hint: the remedy, without identifiers. May be empty.
+        problems: one line with a remedy for each of several problems. ``message`` includes them.
+        kind: the kind of failure, if an area could not be read.
+        retry_after_s: the service's ``Retry-After`` in seconds.
+        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence of an
+            outage.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -92,7 +91,7 @@ class WorkerError(Exception):
 
     @property
     def advice(self) -> str:
-        """The message with what to do about it."""
+        """The message with its remedy."""
         return " → ".join(filter(None, (self.message, self.hint)))
 
 
@@ -103,16 +102,16 @@ class UsageError(WorkerError):
 
 
 class LeaseHeldError(WorkerError):
-    """Another run holds the lease; nothing was done."""
+    """Another run has the lease. Nothing was done."""
 
     exit_code = ExitCode.LEASE_HELD
 
 
 class WithheldError(WorkerError):
-    """A guard withheld the run; the last published state remains.
+    """The guard withheld the run. The last published state remains.
 
     Attributes:
-        facts: what the guard counted, as JSON.
+        facts: the guard's counts, as JSON.
     """
 
     exit_code = ExitCode.WITHHELD
@@ -140,20 +139,20 @@ class UnavailableError(WorkerError):
 
 
 class StoppedError(WorkerError):
-    """The run was stopped on request or by its deadline; completed reads are kept."""
+    """The run was stopped on request or by its deadline. Completed reads are kept."""
 
     exit_code = ExitCode.STOPPED
 
 
 class LeaseLostError(StoppedError):
-    """Another holder took over the lease; this process must not write any more."""
+    """Another process took over the lease. This process must not write any more."""
 
 
 class RefusedError(WorkerError):
     """HelseID or PTS denies this client.
 
     Attributes:
-        code: the service's error code, e.g. ``invalid_client``; may be empty.
+        code: the service's error code, e.g. ``invalid_client``. May be empty.
     """
 
     exit_code = ExitCode.REFUSED
@@ -176,17 +175,19 @@ class ConfigurationError(WorkerError):
 
 
 class FlagError(ConfigurationError):
-    """A value that the command line gives for a configuration key cannot be used."""
+    """A configuration value on the command line cannot be used."""
 
     exit_code = ExitCode.USAGE
 
 
 class AreaError(WorkerError):
-    """One area of one person could not be read. The run continues; the area keeps its last state.
+    """One area of one person could not be read. The run continues. The area keeps its last state.
 
     Attributes:
         status: the HTTP status, if there was a response.
-        attempts: HTTP attempts for the area; set by ``PtsReader.read``.
+        attempts: HTTP attempts for the area, set by ``PtsReader.read``.
+        is_wait_obeyed: the run obeys the ``Retry-After``, so the failure is no evidence that PTS is
+            unavailable.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
@@ -196,21 +197,21 @@ class AreaError(WorkerError):
 
 
 class TransientError(AreaError):
-    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx."""
+    """A failure that a retry may resolve: time-out, lost connection, 429, 5xx."""
 
     kind = FailureKind.TRANSIENT
 
 
 class LateError(TransientError):
-    """No connection or no complete response in time: to ask again at once may take as long."""
+    """No connection or no complete response in time. An immediate retry may take as long."""
 
 
 class HostNameError(TransientError):
-    """The name server does not resolve the host's name: that is about no person."""
+    """The host name cannot be resolved. This cannot be caused by one person."""
 
 
 class NotAskedError(AreaError):
-    """PTS was not asked: the area was given up, or PTS has asked to wait for this person."""
+    """No request was sent: the area was given up, or this person's ``Retry-After`` is running."""
 
     def __init__(self, message: str, kind: FailureKind) -> None:
         super().__init__(f"not asked: {message}")
@@ -218,7 +219,7 @@ class NotAskedError(AreaError):
 
 
 class RejectedError(AreaError):
-    """PTS rejects this request; a retry would not help."""
+    """PTS rejects this request. A retry would not help."""
 
     kind = FailureKind.REJECTED
 
@@ -233,7 +234,7 @@ class ContractError(AreaError):
     """The response is not recognised as a list of this person's restrictions.
 
     Attributes:
-        field: path of the invalid field, e.g. ``[2].confidentialityCode``; may be empty.
+        field: path of the invalid field, e.g. ``[2].confidentialityCode``. May be empty.
     """
 
     def __init__(self, message: str, *, field: str = "", status: int | None = None) -> None:
@@ -242,7 +243,7 @@ class ContractError(AreaError):
         self._problem = message
 
     def inside(self, where: str) -> "ContractError":
-        """The same error with a longer path: what is invalid stands inside this."""
+        """The error with the path of the enclosing element before its field."""
         return ContractError(self._problem, field=".".join(filter(None, (where, self.field))))
 
 
@@ -269,7 +270,7 @@ def describe(error: BaseException) -> str:
 
 
 def _detail(error: BaseException) -> str:
-    """The message of a ``WorkerError``, or the code of a system or database error; else empty."""
+    """The message of a ``WorkerError``, or the code of a system or database error. Else empty."""
     if isinstance(error, WorkerError):
         return error.message
     if isinstance(error, OSError) and error.errno is not None:
@@ -283,22 +284,22 @@ def _detail(error: BaseException) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The frames of an exception, of what it came from, before it, and of a group's members."""
+    """The traceback of an exception, after its causes and before the members of a group."""
     lines: list[str] = []
-    for one in _family(error, set()):
-        lines += ["Traceback (most recent call last):\n", *traceback.format_tb(one.__traceback__)]
-        lines.append(f"{describe(one)}\n")
+    for related in _related(error, set()):
+        frames = traceback.format_tb(related.__traceback__)
+        lines += ["Traceback (most recent call last):\n", *frames, f"{describe(related)}\n"]
     return "".join(lines)
 
 
-def _family(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+def _related(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
     if error is not None and id(error) not in seen and len(seen) < _SHOWN_MAX:
         seen.add(id(error))
         before = None if error.__suppress_context__ else error.__context__
-        yield from _family(error.__cause__ or before, seen)
+        yield from _related(error.__cause__ or before, seen)
         yield error
         for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-            yield from _family(member, seen)
+            yield from _related(member, seen)
 
 
 def guard_hooks() -> None:

@@ -12,10 +12,10 @@ from typing import Final
 from worker.errors import ConfigurationError, reason_of
 
 _REMEDIES: Final = {
-    errno.ENOENT: "make the folder first",
-    errno.EACCES: "let this account make files in the folder",
+    errno.ENOENT: "create the folder first",
+    errno.EACCES: "allow this account to create files in the folder",
     errno.EROFS: "it is mounted read-only; under systemd, name the folder in ReadWritePaths=",
-    errno.ENOSPC: "make room on that disk",
+    errno.ENOSPC: "free space on that disk",
 }
 
 
@@ -37,7 +37,7 @@ def named_faults(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written ({reason_of(error)})",
-            hint=_REMEDIES.get(error.errno or 0, "look at the folder and its disk"),
+            hint=_REMEDIES.get(error.errno or 0, "check the folder and its disk"),
         ) from error
 
 
@@ -65,6 +65,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     temporary = Path(name)
     try:
+        # The content is on the disk before the rename: a crash must not leave an empty file.
         _fill(number, content, mode)
         os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
     except BaseException:

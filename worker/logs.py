@@ -2,7 +2,7 @@
 
 Types (``worker.core.identity``) and the logging code keep identifiers and tokens out of logs.
 Redaction is the last line of defence: it masks text that looks like an identifier, a token or a
-key. Of an exception, class and frames are written. Of a library's message, only its template is.
+key. An exception is logged with class and frames only, a library's message with its template only.
 """
 
 import logging

@@ -56,17 +56,17 @@ def checksum_ok(digits: str) -> bool:
     )
 
 
-def mask_identifiers(text: str, own: str = "") -> str:
+def mask_identifiers(text: str, off_id: str = "") -> str:
     """The text with each identifier in it replaced by ``MASK``.
 
     Args:
-        own: the identifier of the person being read. It is masked whatever its control digits,
-            also within longer numbers.
+        off_id: the identifier of the person being read. It is masked even if its control digits
+            are wrong, also within longer numbers.
     """
     if len(text) < LENGTH:
         return text
-    if own:
-        text = text.replace(own, MASK)
+    if off_id:
+        text = text.replace(off_id, MASK)
     if _MAY_MATCH.search(text) is None or _KEPT.fullmatch(text):
         return text
     parts, end = list[str](), 0
@@ -74,7 +74,7 @@ def mask_identifiers(text: str, own: str = "") -> str:
         # Matches can overlap. The first valid one wins, and the next starts after it.
         start, after = match.span(1)
         digits = _NO_DIGIT.sub("", match[1])
-        if start >= end and (digits == own or checksum_ok(digits)):
+        if start >= end and (digits == off_id or checksum_ok(digits)):
             parts += text[end:start], MASK
             end = after
     return "".join((*parts, text[end:])) if parts else text

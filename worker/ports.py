@@ -1,4 +1,4 @@
-"""Ports: the interfaces of a run to the outside, which tests can replace."""
+"""Ports: interfaces of a run that tests can replace."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

@@ -90,7 +90,7 @@ class Schedule:
 
     # A coroutine, because APScheduler runs plain functions in a thread.
     async def _request(self, work: Work) -> None:
-        with suppress(anyio.WouldBlock):  # a run is requested already
+        with suppress(anyio.WouldBlock):  # a run is already requested, and starts are combined
             self._requests.send_nowait(work)
 
     async def _execute(self, work: Work, stop: anyio.Event) -> None:

@@ -13,7 +13,7 @@ _output_lost = threading.Event()
 
 
 def is_output_lost() -> bool:
-    """Whether writing to standard output failed, other than because its reader ended."""
+    """Whether writing to standard output failed, except to a reader that ended (``| head``)."""
     flush_streams()
     return _output_lost.is_set()
 
@@ -30,19 +30,22 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            # A run must go on: its result is in the database, not in its output.
+            # A run continues without its output, because its result is in the database.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
                 _output_lost.set()
                 sys.stderr.write(
                     f"pts-worker: standard output cannot be written: {error.strerror}\n"
-                    "  → make room or name another file, and run it again\n"
+                    "  → free disk space or use another file, and run the command again\n"
                 )
             return memoryview(data).nbytes
 
 
 def open_streams() -> None:
-    """Make descriptors 0, 1 and 2 usable. Call it first: the next file that opens would be one."""
+    """Make descriptors 0, 1 and 2 usable. Call it before any file is opened.
+
+    If one is closed, the next opened file would get its number and receive the output.
+    """
     for number in _STANDARD:
         try:
             # Another process may have made the shared descriptor non-blocking. Writes would fail.

@@ -1,8 +1,8 @@
 """A run's metrics and pings: textfile, Pushgateway, ``/metrics``, and a dead man's switch.
 
-The switch, such as healthchecks.io, raises the alarm when pings stay away: a machine that is down,
-a timer that is disabled. Nothing here changes the result of a run: failures are logged. No label
-holds a personal value.
+A dead man's switch such as healthchecks.io raises an alarm if no ping arrives, for example because
+the machine is down or the timer is disabled. A failure of telemetry is logged, and never changes
+the result of a run. No label contains a personal value.
 """
 
 import io
@@ -49,34 +49,33 @@ HELP: Final[Mapping[str, str]] = {
     "requests": "HTTP requests of the last published run.",
     "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
-    "new_undeclared_fields": "Fields that the last published run was the first to see, and that "
-    "the contract with PTS does not declare.",
-    "warnings": "Warnings of the last published run: what is below the guard's limits but unusual.",
+    "new_undeclared_fields": "Undeclared fields that appeared first in the last published run.",
+    "warnings": "Warnings of the last published run: unusual figures below the guard's limits.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
     "known_persons": "Persons with a published state who have not departed.",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
 LIMIT_S: Final = 5.0
-"""For each target."""
+"""Time-out for each target."""
 _JOB: Final = "pts_worker"
 _FILE_MAX: Final = 1024 * 1024
-_OWN: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
+_METRIC_LINE: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
 """A line of these metrics. A longer one would cost the library's parser quadratic time."""
 _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
     None: "/start",
     ExitCode.OK: "",
     ExitCode.GAPS: "",
-    ExitCode.LEASE_HELD: None,  # another run pings
-    ExitCode.STOPPED: None,  # the run is continued, or else the pings stay away
+    ExitCode.LEASE_HELD: None,  # the run with the lease sends the ping
+    ExitCode.STOPPED: None,  # if the run is not continued, the missing ping raises the alarm
 }
-"""The end of a ping's path (healthchecks.io, "HTTP API"), if it is not ``/fail``; None: no ping."""
+"""The end of a ping's path (healthchecks.io, "HTTP API"). Other codes: ``/fail``. None: no ping."""
 _Out: TypeAlias = Callable[[str], Transport]
-"""Opens the way out to a server, which messages call so."""
+"""Opens a transport to the server with this name, which messages use."""
 
 
 class Board:
-    """The latest sample of every metric and label set, without those of process and platform."""
+    """The latest sample of every metric and label set, without process and platform metrics."""
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self.registry = prometheus.CollectorRegistry(auto_describe=False)
@@ -87,10 +86,11 @@ class Board:
         """Add samples, replacing those with the same name and labels."""
         for sample in samples:
             name, labels = sample.name, sample.labels
-            # Made with its first sample: a gauge without labels begins with a zero, that of 1970.
+            # Created with its first sample: a gauge without labels starts at 0, and a time of 0
+            # (1970) would raise an alarm.
             if name not in self._gauges:
-                told = (name, HELP[name.removeprefix(PREFIX)], tuple(labels))
-                self._gauges[name] = prometheus.Gauge(*told, registry=self.registry)
+                arguments = (name, HELP[name.removeprefix(PREFIX)], tuple(labels))
+                self._gauges[name] = prometheus.Gauge(*arguments, registry=self.registry)
             gauge = self._gauges[name]
             (gauge.labels(**labels) if labels else gauge).set(sample.value)
 
@@ -100,10 +100,10 @@ class Board:
 
     @contextmanager
     def served(self, http_listen: str | None) -> Iterator[str | None]:
-        """Serve ``/metrics`` inside the ``with`` block, whose value is its URL; None: nothing.
+        """Serve ``/metrics`` inside the ``with`` block. Its value is the URL, or None.
 
         Args:
-            http_listen: ``host:port``; port 0 is a free port.
+            http_listen: ``host:port``. Port 0 is a free port. None: serve nothing.
 
         Raises:
             ConfigurationError: cannot listen on the address.
@@ -125,12 +125,12 @@ class Board:
         finally:
             ending = Thread(target=server.shutdown, daemon=True)
             ending.start()
-            ending.join(1.0)  # no longer: it waits for the connection that is served
+            ending.join(1.0)  # shutdown waits for the current connection, which may be slow
             server.server_close()
 
 
 class _Server(WSGIServer):
-    """Serves one connection at a time: strangers hold one descriptor, and wait in the kernel."""
+    """Serves one connection at a time, so that unknown clients use at most one descriptor."""
 
     def __init__(self, host: str, port: int, registry: prometheus.CollectorRegistry) -> None:
         (self.address_family, *_, address), *_ = getaddrinfo(host, None)
@@ -138,11 +138,11 @@ class _Server(WSGIServer):
         self.set_app(prometheus.make_wsgi_app(registry))
 
     def handle_error(self, *_: object) -> None:
-        pass  # a broken connection ends nothing
+        pass  # a broken connection must not stop the schedule
 
 
 class _Handler(WSGIRequestHandler):
-    """Waits ``LIMIT_S`` for bytes, and prints nothing of a request, which may hold anything."""
+    """Waits at most ``LIMIT_S`` for bytes. Never logs a request, which may contain any text."""
 
     timeout = LIMIT_S
 
@@ -154,13 +154,13 @@ class _Handler(WSGIRequestHandler):
 
 
 def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
-    """The samples of a run; an unpublished run has no totals.
+    """The samples of a run. An unpublished run has no totals.
 
-    The labels are ``run`` (``sync`` or ``backfill``) and ``kind``; samples of the published state
-    have none.
+    The labels are ``run`` (``sync`` or ``backfill``) and ``kind``. Samples of the published state
+    have no labels.
 
     Args:
-        standing: the published state; ``None`` leaves what is known of it as it is.
+        standing: the published state. None keeps the earlier samples.
     """
     run = report.kind.value
     samples = [
@@ -177,13 +177,13 @@ def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
 
 
 def samples_of_end(exit_code: ExitCode, *, at: datetime, kind: RunKind) -> list[Sample]:
-    """How a run ended, and no more: for one that could not start, or an earlier one."""
+    """The samples of a run's end, for a run that could not start, or an earlier run."""
     ended = _sample("last_run_timestamp_seconds", at.timestamp(), run=kind.value)
     return [ended, _sample("exit_code", exit_code, run=kind.value)]
 
 
 def samples_of_totals(kind: RunKind, totals: Mapping[str, int]) -> Iterator[Sample]:
-    """What a run published, by the ledger's columns, such as ``rows_opened`` and ``requests``."""
+    """The totals of a published run, from the ledger's columns such as ``rows_opened``."""
     for column, amount in totals.items():
         name, _, counted = column.partition("_")
         if name in {"persons", "areas", "rows"}:
@@ -193,7 +193,7 @@ def samples_of_totals(kind: RunKind, totals: Mapping[str, int]) -> Iterator[Samp
 
 
 def samples_of_standing(standing: Standing) -> Iterator[Sample]:
-    """The published state."""
+    """The samples of the published state."""
     if standing.last_published_at is not None:
         yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
     if standing.last_success_at is not None:
@@ -215,7 +215,7 @@ async def emit(
         board: the samples of ``/metrics``, if it is served.
 
     Returns:
-        What failed, for the run's summary.
+        The failures, for the run's summary.
     """
     failed: list[str] = []
     if board is not None:
@@ -232,10 +232,13 @@ async def emit(
 
 
 async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> None:
-    """Ping ``telemetry.ping_url``, if there is one: a run begins, or has ended with this code.
+    """Ping ``telemetry.ping_url``, if it is set, when a run starts or ends.
 
-    The body is the code, and nothing else says anything of the run. A failure is logged and never
-    raised; the log does not name the host, since the whole address is a secret.
+    The body contains the exit code and nothing else. A failure is logged and never raised. The log
+    does not name the host, because the whole address is a secret.
+
+    Args:
+        exit_code: of the run that has ended. None: a run starts.
     """
     end = _PING_ENDS.get(exit_code, "/fail")
     if to.ping_url is not None and end is not None:
@@ -246,20 +249,20 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
 
 
 async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[str]) -> None:
-    """Send to one target within the time limit; a thread that takes longer is left behind."""
+    """Send to one target within the time limit. A thread that takes longer is abandoned."""
     try:
         with anyio.fail_after(LIMIT_S):
             await send()
     except TimeoutError:
-        fault = WorkerError(f"no response within {LIMIT_S:g} s")
+        failure = WorkerError(f"no response within {LIMIT_S:g} s")
     except WorkerError as error:
-        fault = error
+        failure = error
     except Exception as error:  # noqa: BLE001 - a target never changes the result of a run
-        fault = WorkerError(type(error).__name__)
+        failure = WorkerError(type(error).__name__)
     else:
         return
-    log.warning("telemetry.failed", target=target, reason=fault.message, hint=fault.hint)
-    failed.append(f"metrics: {target}: {fault.advice}")
+    log.warning("telemetry.failed", target=target, reason=failure.message, hint=failure.hint)
+    failed.append(f"metrics: {target}: {failure.advice}")
 
 
 async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
@@ -273,51 +276,55 @@ async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
         run = sample.labels.get("run")
         groups.setdefault(f"{_JOB}/run/{run}" if run else _JOB, []).append(sample)
     server = f"the Pushgateway at {place_of(url)}"
-    for group, own in groups.items():
+    for group, members in groups.items():
         address = f"{url.rstrip('/')}/metrics/job/{group}"
-        await _post(address, Board(own).text(), out, server, "telemetry.pushgateway_url")
+        await _post(address, Board(members).text(), out, server, "telemetry.pushgateway_url")
 
 
 async def _post(url: str, body: bytes, out: _Out, server: str, key: str) -> None:
-    """Post a text to the address of a configuration key; no redirect is followed."""
+    """Post a text to the address of a configuration key. Redirects are not followed."""
     headers = {"Content-Type": prometheus.CONTENT_TYPE_PLAIN_0_0_4}
     async with out(server) as transport:
         response = await transport.post(url, headers=headers, body=body)
     if not httpx.codes.is_success(response.status):
-        is_theirs = httpx.codes.is_server_error(response.status)
+        is_server_error = httpx.codes.is_server_error(response.status)
         raise WorkerError(
             f"{server} answered with status {response.status}",
-            hint="" if is_theirs else f"check {key}",
+            hint="" if is_server_error else f"check {key}",
         )
 
 
 def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """Write the samples atomically. Keeps samples that only the existing file has.
 
-    The time of the last success thus survives a failed run. Anyone who may read the folder may read
-    the file: node_exporter is another user.
+    So the time of the last success survives a failed run. The file is readable for accounts that
+    can read its folder, because node_exporter runs as another user.
     """
     with named_faults(path):
         try:
-            board = Board([*_former(path), *samples])
+            board = Board([*_previous(path), *samples])
         except (ValueError, LookupError, ArithmeticError):
             raise ConfigurationError(
                 f"{path} is not a file of this program's metrics",
                 hint="delete it, or name another file",
             ) from None
-        # The collector reads every *.prom in the folder; the temporary name does not match.
+        # The collector reads every *.prom in the folder. The temporary name does not match.
         mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
 
 
-def _former(path: Path) -> list[Sample]:
-    """What earlier runs wrote, if there is a file; ``ValueError`` if it is too long, or another."""
+def _previous(path: Path) -> list[Sample]:
+    """The samples in the existing file, if any.
+
+    Raises:
+        ValueError: the file is too large, or contains anything else.
+    """
     if not path.is_file():
         return []
     with path.open("rb") as file:
         content = file.read(_FILE_MAX + 1)
     lines = content.decode().splitlines()
-    if len(content) > _FILE_MAX or not all(map(_OWN.fullmatch, lines)):
+    if len(content) > _FILE_MAX or not all(map(_METRIC_LINE.fullmatch, lines)):
         raise ValueError
     families = text_string_to_metric_families("\n".join(lines))
     return [sample for family in families for sample in family.samples]

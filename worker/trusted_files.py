@@ -34,7 +34,7 @@ _CLOSE: Final = (
     "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
     "defaultMode: 0440 on the volume"
 )
-_STICKY: Final = "move the file to a folder of the worker's user alone, made with `mkdir -m 700`"
+_STICKY: Final = "move the file to a folder of the worker's user, created with `mkdir -m 700`"
 _ANOTHER: Final = (
     "run this as that user (on a server, use pts-admin); or let the file and its folders belong to "
     "the worker's user or to root"
@@ -145,8 +145,8 @@ def _examine(
         raise ConfigurationError(f"{key}: {place} is not a plain file")
     if status.st_uid not in {_ROOT, os.geteuid()}:
         raise ConfigurationError(
-            f"{key}: {place} belongs to another user (uid {status.st_uid}), who could change what "
-            "the worker trusts",
+            f"{key}: {place} belongs to another user (uid {status.st_uid}), who could replace "
+            "trusted content",
             hint=_ANOTHER,
         )
     excess = mode & forbidden

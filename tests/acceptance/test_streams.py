@@ -56,4 +56,4 @@ def test_what_to_do_about_a_lost_result(worker: Installation) -> None:
     first, hint, *rest = ended.stderr.decode().splitlines()
     assert (ended.returncode, rest) == (78, [])
     assert first == "pts-worker: standard output cannot be written: No space left on device"
-    assert "→ make room or name another file, and run it again" in hint
+    assert "→ free disk space or use another file, and run the command again" in hint

@@ -16,7 +16,7 @@ MEANINGS: Final = {
     "breaker.probe_failed": "A probe of an open circuit breaker has failed, too.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable; the transaction is tried again.",
-    "drafts.not_forgotten": "What a run has read could not be forgotten; the next one does it.",
+    "drafts.not_forgotten": "The drafts of a run could not be deleted. The next run deletes them.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
     "helseid.call_denied": "PTS refused a token or its DPoP proof.",
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",
@@ -35,7 +35,7 @@ MEANINGS: Final = {
     "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
     "run.interrupted": "The run stopped; the next one continues it.",
-    "run.judged": "The guard's decision, with the figures that it rests on.",
+    "run.judged": "The guard's decision, with its figures.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
     "run.pass_started": "Persons whose first read would close something, or whose read failed, are "
     "read again.",

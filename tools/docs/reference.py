@@ -48,25 +48,25 @@ VIEWS: Final = {
     "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
     "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
-    "report_publication_figure": "What the report shows of each publication: restrictions and "
-    "their persons, divided in one way (`figure`) and by cohort. In a row everybody is counted "
-    "once, and rows of one `figure` add up over cohorts. Written once, never changed.",
-    "report_change_feed": "What each publication changed, and what was erased or purged, in order "
+    "report_publication_figure": "The report's figures of each publication: restrictions and "
+    "their persons, divided by `figure` and by cohort. Each row counts a person once, and rows of "
+    "one `figure` add up over cohorts. Written once, never changed.",
+    "report_change_feed": "The changes of each publication, erasure and purge, in order "
     "([how to follow it](../reporting.md#the-change-feed)).",
     "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
     "was not published.",
-    "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
+    "report_access": "The access log: one row for each `explain`, `erase`, `export`, `report` "
     "and `failures show`. `os_user` is the account that ran the command, `login_user` the account "
-    "that logged in, if that is different. `person_key` is empty if the row is not about one "
-    "person whom the database knows, so also once the person is erased.",
+    "that logged in, if that is different. `person_key` is empty if the command was not about one "
+    "person in the database, and after the person is erased.",
     "report_drift": "Fields of PTS's records that the contract does not declare: names and "
     "counts, never values.",
-    "report_episode": "One row for each time that a restriction stood: over all its versions, from "
-    "when it was first seen until the publication that no longer found it. A restriction that was "
-    "gone and came back has a row for each time. `is_left_censored`: it was there when this area "
-    "of the person was first read, or read again after a departure. If PTS lists a restriction "
-    "under another identifier of its person, its row under the old identifier ends, and another "
-    "begins under the new one.",
+    "report_episode": "One row for each period in which a restriction was open, over all its "
+    "versions: from the first read that had it until the publication that closed it. A restriction "
+    "that was gone and came back has a row for each period. `is_left_censored`: the restriction "
+    "was already there in the first read of this area of the person, or in the first read after a "
+    "departure. If PTS lists a restriction under another identifier of its person, its row under "
+    "the old identifier ends, and a row under the new identifier begins.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English.",
@@ -87,13 +87,13 @@ Flags take precedence over environment variables, these over the TOML file (`--c
 """  # noqa: E501
 _CONTRACT: Final = """# The contract with PTS
 
-One TOML file says what PTS is asked, and what its answers look like. `pts-worker contract show` prints the one in force; `api.contract_file` names your own ([how to make and change it](../first-day.md#the-contract)). Unknown keys are errors, reported with their place.
+One TOML file declares the requests to PTS and the form of its answers. `pts-worker contract show` prints the contract in force. To use your own file, set `api.contract_file` ([how to make and change it](../first-day.md#the-contract)). Unknown keys are errors, reported with their place.
 
-A path is `a.b`, `a[0].b` or `a[isCurrent=true].b`; of the last exactly one element must match, else the answer is a failure. A literal name wins over its parts (`@odata.nextLink`). Case counts.
+A path is `a.b`, `a[0].b` or `a[isCurrent=true].b`. In the last form exactly one element must match, otherwise the answer is a failure. A literal name takes precedence over its parts (`@odata.nextLink`). Paths are case-sensitive.
 
 ## The keys of an area
 
-As the contract that comes with the program has them:
+From the default contract:
 
 """  # noqa: E501
 _PAGING: Final = """
@@ -103,7 +103,7 @@ _PAGING: Final = """
 
 """  # noqa: E501
 _PAGING_ENDS: Final = """
-The styles `page` and `offset` end where `more` is false, at the last of `pages` or at the area's `total`; without any of these, at the first empty page. Each field that is named must be there on every page.
+The styles `page` and `offset` end when `more` is false, at the last of `pages`, or at the area's `total`. If none of these is declared, they end at the first empty page. Each declared field must be on every page.
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
@@ -112,12 +112,12 @@ With 0, every person who was sent to PTS was read. Persons with an H-number are 
 """  # noqa: E501
 _METRICS: Final = """# Metrics
 
-All metrics are gauges, written when a run ends. [Monitoring](../monitoring.md#prometheus) says how they reach Prometheus.
+All metrics are gauges, written when a run ends. [Monitoring](../monitoring.md#prometheus) explains how to collect them with Prometheus.
 
 """  # noqa: E501
 _LOG_EVENTS: Final = """# Log events
 
-Logs go to standard error, one JSON object per line unless it is a terminal (`log.format`). Each has `event`, `level` and `timestamp` besides the fields here. No field holds an identifier, a token or a response body; `person` is the first eight digits of a pseudonym.
+Logs go to standard error, one JSON object per line unless it is a terminal (`log.format`). Each has `event`, `level` and `timestamp` in addition to the fields below. No field contains an identifier, a token or a response body. `person` is the first eight digits of a pseudonym.
 
 """  # noqa: E501
 _COMMANDS: Final = """# Commands
@@ -138,12 +138,12 @@ _PTS_WORKER_COMPLETE=fish_source pts-worker | source     # fish: ~/.config/fish/
 """
 _VIEWS: Final = """# Reporting views
 
-The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](data-model.md).
+The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these views only, through [two roles on PostgreSQL](../reporting.md#readers). `report_access` is for the persons who audit the readers. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) lists the views by question. The tables behind them are in the [data model](data-model.md).
 
-- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `begins_at` is empty if it has always been in effect, and `ends_at` if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
+- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A restriction with an unknown code counts as active, and has no `restriction_group`. `begins_at` is empty if the restriction has always been in effect, and `ends_at` if the end is indefinite. If PTS sends several time ranges, both are empty.
 - **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
-- **Closed.** `closed_because` is `changed` if another version follows, `gone` if two complete reads did not hold the restriction, and `departed` if its person left the roster. `closed_by_reads` has the times of those two reads.
-- **Extra.** `extra` is a JSON object of the further fields that the contract with PTS keeps; NULL if a record has none.
+- **Closed.** `closed_because` is `changed` if another version follows, `gone` if two complete reads did not contain the restriction, and `departed` if its person left the roster. `closed_by_reads` has the times of the two reads.
+- **Extra.** `extra` is a JSON object with the extra fields that the contract with PTS declares. NULL if a record has none.
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.
 
 """  # noqa: E501
@@ -191,7 +191,7 @@ def configuration_page() -> str:
     head = "| key | environment | default | accepts | meaning |"
     others = (name for name in KEYS if name not in EVERYDAY)
     return (
-        f"{_CONFIGURATION}## The six keys that everybody sets\n\n"
+        f"{_CONFIGURATION}## The six keys of every installation\n\n"
         f"{_table(head, map(_key_row, EVERYDAY))}\n## All others\n\n"
         f"{_table(head, map(_key_row, others))}"
     )
@@ -266,8 +266,8 @@ def _options(command: click.Command) -> list[tuple[str, str]]:
 
 def commands_page() -> str:
     """Every command with its help and options. Common options are listed once."""
-    found = [(" ".join(words), command) for words, command in described()]
-    runnable = [item for item in found if not isinstance(item[1], click.Group)]
+    commands = [(" ".join(words), command) for words, command in described()]
+    runnable = [item for item in commands if not isinstance(item[1], click.Group)]
     every = [_options(command) for _, command in runnable if _options(command)]
     shared = [option for option in every[0] if all(option in options for options in every)]
     page = _COMMANDS + _table(
@@ -280,9 +280,9 @@ def commands_page() -> str:
     )
     page += "\n## Options of every command\n\n" + _option_table(shared)
     for name, command in runnable:
-        own = [option for option in _options(command) if option not in shared]
+        options = [option for option in _options(command) if option not in shared]
         page += f"\n## {name}\n\n{(command.help or '').strip()}\n"
-        page += "\n" + _option_table(own) if own else ""
+        page += "\n" + _option_table(options) if options else ""
     return page + _COMPLETION
 
 
@@ -362,17 +362,17 @@ def metrics_page() -> str:
     """Every metric with its labels and their values."""
     labels: dict[str, dict[str, list[str]]] = {}
     for sample in metric_samples():
-        own = labels.setdefault(sample.name.removeprefix(PREFIX), {})
+        values = labels.setdefault(sample.name.removeprefix(PREFIX), {})
         for label, value in sample.labels.items():
-            own.setdefault(label, [])
-            own[label] += [value] if value not in own[label] else []
+            values.setdefault(label, [])
+            values[label] += [value] if value not in values[label] else []
 
     def rows() -> Iterator[str]:
         for name, help_text in HELP.items():
-            own = "; ".join(f"`{label}`: {', '.join(v)}" for label, v in labels[name].items())
-            yield f"| `{PREFIX}{name}` | {own} | {help_text} |"
+            cell = "; ".join(f"`{label}`: {', '.join(v)}" for label, v in labels[name].items())
+            yield f"| `{PREFIX}{name}` | {cell} | {help_text} |"
 
-    return _METRICS + _table("| metric | labels | what |", rows())
+    return _METRICS + _table("| metric | labels | meaning |", rows())
 
 
 def log_events_page() -> str:

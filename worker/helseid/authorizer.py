@@ -93,9 +93,9 @@ class HelseIdAuthorizer:
 
 
 def challenge_error(values: Iterable[str]) -> str:
-    """The error code of a ``WWW-Authenticate`` header; empty without."""
-    found = _ERROR.search(", ".join(values))
-    return error_code(found[1]) if found else ""
+    """The error code of a ``WWW-Authenticate`` header, or empty."""
+    match = _ERROR.search(", ".join(values))
+    return error_code(match[1]) if match else ""
 
 
 def open_helseid(

@@ -156,8 +156,8 @@ class KeyFiles:
             except FileExistsError:
                 raise ConfigurationError(
                     f"{self.pending} already exists: a rotation was started but not finished",
-                    hint=f"register what `{public_call(self.pending)}` prints, "
-                    f"then `{FINISH}`; or delete it and start again",
+                    hint=f"register the key that `{public_call(self.pending)}` prints, then run "
+                    f"`{FINISH}`; or delete the file and start again",
                 ) from None
 
     def put_in_place(self) -> None:
@@ -170,7 +170,7 @@ class KeyFiles:
         """
         with self._changing():
             before, new = self.current.stat(), self.pending.stat()
-            # The folder's default access control list would take effect with the group's bits.
+            # A default ACL of the folder would otherwise give named accounts access to the key.
             with contextlib.suppress(OSError, AttributeError):
                 os.removexattr(self.pending, "system.posix_acl_access")
             if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
@@ -227,7 +227,7 @@ def _accepted(native: object, path: Path) -> tuple[_Key, Sequence[str]]:
         return ECKey(native, native), [_CURVE_ALGORITHMS[native.curve.name]]
     if isinstance(native, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise ConfigurationError(
-            f"{KEY_FILE}: {path} holds a public key",
+            f"{KEY_FILE}: {path} contains a public key",
             hint="name the file of the private key that it belongs to",
         )
     raise ConfigurationError(

@@ -174,9 +174,10 @@ def refusal_of(status: int, code: str) -> str:
 
 
 def _hint(code: str, description: object, status: int) -> str:
-    named = _ORGANIZATION_CODE.search(description) if isinstance(description, str) else None
-    if named and named.group() in _HINTS:
-        return _HINTS[named.group()]
+    # HelseID puts its own code into the description, and the OAuth code is only invalid_request.
+    match = _ORGANIZATION_CODE.search(description) if isinstance(description, str) else None
+    if match and match.group() in _HINTS:
+        return _HINTS[match.group()]
     if code:
         return _HINTS.get(code, "see HelseID's documentation of error messages, or ask NHN")
     return f"HTTP {status} is not an OAuth error: check whether a proxy or firewall sent it"

@@ -139,18 +139,19 @@ class TokenSource:
         metadata = await self.discovery.metadata()
         grant = await self._grant()
 
-        async def ask() -> Token:
+        async def request_token() -> Token:
             return await self._client.call(
                 lambda: self._new_request(metadata, grant),
                 lambda response: self._read(metadata.token_endpoint, response),
             )
 
         try:
-            return await ask()
+            return await request_token()
         except RefusedError as error:
             if error.code not in _ABOUT_THE_PROOF:
                 raise
-        return await ask()
+        # The first refusal's response had a nonce, which the second proof contains.
+        return await request_token()
 
     async def _grant(self) -> dict[str, str]:
         """The fields of the form for the configured grant."""
@@ -240,7 +241,7 @@ async def _subject_token(path: Path) -> str:
     read = partial(read_trusted, path, key=_SUBJECT_FILE, is_secret=True)
     token = (await anyio.to_thread.run_sync(read)).strip()
     if not token.isascii() or len(token.split()) != 1:
-        raise ConfigurationError(f"{_SUBJECT_FILE}: {path} must hold exactly one token")
+        raise ConfigurationError(f"{_SUBJECT_FILE}: {path} must contain exactly one token")
     return token.decode("ascii")
 
 

@@ -8,10 +8,10 @@ from typing import Final
 import anyio
 
 IN_FLIGHT_BYTES: Final = 64 * 1024 * 1024
-"""All answers at a time: four of the largest."""
+"""Limit for all answers in flight: four of the largest."""
 SHARE_BYTES: Final = 128 * 1024
-"""Room of every request. Most answers are smaller. At the highest `sync.concurrency` all requests
-together have half of the limit, and the rest is for large answers."""
+"""Room reserved for every request. Most answers are smaller. At the highest `sync.concurrency`, all
+requests together reserve half of the limit. The rest is for large answers."""
 
 
 class Share:
@@ -37,7 +37,7 @@ class Share:
 
 
 class ByteBudget:
-    """Room for answers. Those who wait are served in order."""
+    """Room for answers, granted in the order of requests."""
 
     def __init__(self, limit: int = IN_FLIGHT_BYTES) -> None:
         self._free = limit
@@ -47,6 +47,7 @@ class ByteBudget:
     @asynccontextmanager
     async def share(self) -> AsyncIterator[Share]:
         """Wait for the room of one answer. Enter before the request is sent."""
+        # A growing answer goes first: new requests could otherwise take its room forever.
         while self._growing or self._free < SHARE_BYTES:
             self._freed = self._freed or anyio.Event()
             await self._freed.wait()

@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, url: httpx.URL) -> "Place":
-        """The place of a URL."""
+        """The end point of a URL."""
         default = 443 if url.scheme == "https" else 80
         return cls(url.scheme, url.raw_host.decode("ascii"), url.port or default)
 
@@ -98,7 +98,7 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
     if not (text.find(":") > 0 and text.isascii() and text.isprintable()):
         # RFC 7617 §2.1 leaves the encoding of other characters undefined.
         raise ConfigurationError(
-            f"{_CREDENTIALS}: {credentials_file} must hold one line, user:password, in ASCII"
+            f"{_CREDENTIALS}: {credentials_file} must contain one line, user:password, in ASCII"
         )
     return Proxy(url=url, credentials=text)
 
@@ -141,6 +141,7 @@ async def _open(
     look_up = partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
     # Not the loop's own look-up: a silent name server would delay the end of the process.
     addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
+    # Addresses are tried in parallel: a broken IPv6 route must not cost a time-out per connection.
     peer = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
     )

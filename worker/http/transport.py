@@ -157,5 +157,5 @@ def _head(start: str, fields: Collection[tuple[str, str]]) -> bytes:
     # Counting line breaks is cheaper than checking each header, and finds every injected one.
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
     if lines.count("\n") != len(fields) or lines.count("\r") != len(fields) or "\0" in lines:
-        raise ConfigurationError("a header of a request holds a line break")
+        raise ConfigurationError("a header of a request contains a line break")
     return f"{start}{lines}\r\n".encode("latin-1")

@@ -100,7 +100,7 @@ def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
     return {
         "small JWK": ({**small_jwk, "alg": "RS256"}, UNACCEPTED),
         "symmetric": ({"kty": "oct", "k": "c2VjcmV0LXNlY3JldA"}, UNREADABLE),
-        "public JWK": ({n: v for n, v in ec_jwk.items() if n != "d"}, "holds a public key"),
+        "public JWK": ({n: v for n, v in ec_jwk.items() if n != "d"}, "contains a public key"),
         "public PEM": (public_pem.decode(), UNREADABLE),
         "secp256k1 JWK": (jwskate.Jwk(odd_curve).to_dict(), UNACCEPTED),
         "secp256k1 PEM": (pem(odd_curve), UNACCEPTED),

@@ -109,8 +109,12 @@ async def test_textfiles_that_cannot_be_written(tmp_path):
         (tmp_path / name).write_bytes(content)
     mistaken = (" is not a file of this program's metrics", "delete it, or name another file")
     for name, cause, remedy in (
-        ("none/x.prom", " cannot be written (no such file or directory)", "make the folder first"),
-        ("", " cannot be written (it is not a plain file)", "look at the folder and its disk"),
+        (
+            "none/x.prom",
+            " cannot be written (no such file or directory)",
+            "create the folder first",
+        ),
+        ("", " cannot be written (it is not a plain file)", "check the folder and its disk"),
         *((name, *mistaken) for name in NOT_OURS),
     ):
         path = tmp_path / name
