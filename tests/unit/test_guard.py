@@ -207,7 +207,7 @@ def test_a_first_publication_without_a_record_in_an_area():
 
 
 def test_what_is_unusual_is_said():
-    """Closings, departures and missing persons above a tenth of a limit and above 3; lost values."""
+    """Closings, departures and missing persons above a tenth of a limit, and lost values."""
     ordinary = structs.replace(removals(100, 60, 3, 3), departing=3, missing=3)
     assert warnings(ordinary, LIMITS) == ()
     unusual = structs.replace(removals(100, 60, 4, 2), departing=4, missing=4, lost=2)
