@@ -112,6 +112,8 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     ended = worker.sync()
     total = ended.run["totals"]["persons_total"]
     assert (ended.code, total) == (0, len(standin.people))
+    (warning,) = (reason for reason in ended.run["reasons"] if "another cohort" in reason)
+    assert warning.startswith(f"{2 * PERSONS} lines of the roster with another cohort")
     everyone_was_read_once(standin)
     standin.people[again[0]][SAFETY].clear()
     assert worker.sync().run["totals"]["rows_closed"] == 1

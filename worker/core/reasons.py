@@ -55,6 +55,11 @@ def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> It
             f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
             "asked all the same; if one is mistyped, the person who was meant departs"
         )
+    if other := progress.other_cohorts:
+        yield (
+            f"{counted(other, 'line')} of the roster with another cohort for a person of an "
+            "earlier line: the first line of each person counts"
+        )
     if replaced := progress.labels_replaced:
         yield (
             f"{counted(replaced, 'person')} with an identifier in local_ref or cohort, which "

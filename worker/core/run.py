@@ -77,9 +77,11 @@ class PersonDraft(Value, frozen=True, kw_only=True):
 
     Attributes:
         pass_no: the last pass with the person on the roster, or with a read of an area.
+        cohort: the cohort on the roster line that was read.
     """
 
     pass_no: int
+    cohort: str | None = None
     areas: Mapping[str, AreaDraft] = {}
 
 
@@ -202,6 +204,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     first_roster_fault: str = ""
     checksum_warnings: int = 0
     labels_replaced: int = 0
+    other_cohorts: int = 0
     persons_asked: int = 0
     sent: RequestCounts = msgspec.field(default_factory=RequestCounts)
     slowness: Callable[[], str] = lambda: ""

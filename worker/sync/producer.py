@@ -100,9 +100,10 @@ class Producer(msgspec.Struct, kw_only=True):
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
         """The tasks of the persons of a chunk, or of one half of them."""
+        sent = [*self._sent(chunk)]
         persons = [
             person
-            for key, person in {person.person_key: person for person in self._sent(chunk)}.items()
+            for key, person in {person.person_key: person for person in sent}.items()
             if key not in self.pending and half in {None, self._hash(key) % 2}
         ]
         keys = [person.person_key for person in persons]
@@ -115,6 +116,8 @@ class Producer(msgspec.Struct, kw_only=True):
             for key, person in zip(keys, persons, strict=True)
         ]
         tasks = [task for task in every if task.areas]
+        if pass_.number == 1 and half != 1:
+            self._count_other_cohorts(sent, drafts)
         if pass_.number == 1:
             self.progress.persons_asked += len(tasks)
             self.progress.persons_skipped += len(every) - len(tasks)
@@ -145,6 +148,22 @@ class Producer(msgspec.Struct, kw_only=True):
         return PersonTask(person=person, areas=due, gaps=frozenset(gaps))
 
     # --- roster entries ---
+
+    def _count_other_cohorts(
+        self, sent: Sequence[Person], drafts: Mapping[str, PersonDraft]
+    ) -> None:
+        """Count the lines that give a person of an earlier line another cohort.
+
+        Args:
+            sent: the persons of a chunk, from its last line to its first.
+        """
+        first_no = self.store.handle.pass_no(1)
+        cohorts = {person.person_key: person.cohort for person in sent}
+        cohorts |= {key: draft.cohort for key, draft in drafts.items() if draft.pass_no >= first_no}
+        for person in sent:
+            task = self.pending.get(person.person_key)
+            cohort = cohorts[person.person_key] if task is None else task.person.cohort
+            self.progress.other_cohorts += person.cohort != cohort
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""

@@ -53,8 +53,8 @@ async def find_persons(
     rows = (await connection.execute(persons)).all()
     published = [] if is_drafted else [row.person_id for row in rows if not row.is_new]
     digests = await _published_digests(connection, published)
-    passes = {row.person_id: row.pass_no for row in rows if row.pass_no is not None}
-    drafts = await _drafts(connection, run_id, passes)
+    drafted = {row.person_id: row for row in rows if row.pass_no is not None}
+    drafts = await _drafts(connection, run_id, drafted)
     return {
         row.person_key: StoredPerson(
             person_id=row.person_id,
@@ -81,12 +81,19 @@ def _persons(
             person.c.local_ref,
             person.c.cohort,
             draft.c.pass_no,
+            draft.c.cohort.label("drafted_cohort"),
         )
         .join_from(person, draft, has_draft, isouter=not is_drafted)
         .where(is_any_of(dialect, person.c.person_key, person_keys))
     )
     unpublished = sa.select(
-        draft.c.person_key, draft.c.person_id, sa.true(), sa.null(), sa.null(), draft.c.pass_no
+        draft.c.person_key,
+        draft.c.person_id,
+        sa.true(),
+        sa.null(),
+        sa.null(),
+        draft.c.pass_no,
+        draft.c.cohort,
     ).where(
         draft.c.run_id == run_id,
         draft.c.is_new,
@@ -110,24 +117,26 @@ async def _published_digests(
 
 
 async def _drafts(
-    connection: AsyncConnection, run_id: int, passes: Mapping[int, int]
+    connection: AsyncConnection, run_id: int, drafted: Mapping[int, Any]
 ) -> Mapping[int, PersonDraft]:
     """The drafts of persons.
 
     Args:
-        passes: ``draft.pass_no`` by person.
+        drafted: rows of ``_persons`` by person.
     """
     areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
     names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
     columns = [draft_area.c[name] for name in (*names, "failure_kind", "retry_at")]
-    if passes:
-        is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, passes)
+    if drafted:
+        is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, drafted)
         rows = sa.select(*columns).where(draft_area.c.run_id == run_id, is_asked)
         for row in await connection.execute(rows):
             areas[row.person_id][row.area] = _area_draft(row)
     return {
-        person_id: PersonDraft(pass_no=pass_no, areas=areas[person_id])
-        for person_id, pass_no in passes.items()
+        person_id: PersonDraft(
+            pass_no=row.pass_no, cohort=row.drafted_cohort, areas=areas[person_id]
+        )
+        for person_id, row in drafted.items()
     }
 
 
