@@ -81,7 +81,7 @@ def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url:
         "failures list --kind contract --json",
     )
     counts = [re.split("  +", line)[:4] for line in many.out.splitlines()[1:3]]
-    reason = "no person at the declared path; `person = []` if records have none"
+    reason = "no person at the declared path; declare `person = []` if records name no person"
     place = f"{reason} (at [].patientSafetyObject.person.offId)"
     assert counts == [
         ["patient-safety", "contract", place, "12"],
