@@ -74,7 +74,7 @@ def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url:
     )
     rows = [re.split("  +", line) for line in many.out.splitlines()[1:3]]
     counts = [[area, kind, reason, number] for area, kind, number, _, reason in rows]
-    reason = "no person at the declared path; `person = []` if records have none"
+    reason = "no person at the declared path; declare `person = []` if records name no person"
     place = f"{reason} (at [].patientSafetyObject.person.offId)"
     assert counts == [
         ["patient-safety", "contract", place, "12"],

@@ -184,7 +184,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("status --set database.url=sqlite:pts.db", 2, "must start with sqlite:///"),
         ("status --set database.url=sqlite:///.", 78, "{folder} cannot be opened: it is a folder"),
         ("status --set database.url=sqlite:///no/x.db", 78, "the folder {folder}/no does not"),
-        ("keys new --out no/k", 78, "written (no such file or directory) → make the folder"),
+        ("keys new --out no/k", 78, "written (no such file or directory) → create the folder"),
         ("keys public --set helseid.private_jwk_file=none", 78, "there is no file {folder}/none"),
         ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
         ("sandbox --helseid-port 0 --pts-port 0 --contract broken", 2, "{folder}/broken"),
