@@ -14,7 +14,12 @@ from worker.store.runs import guard_counts as guard
 from worker.store.runs.new_publication import NewPublication
 
 NEW: Final = NewPublication(
-    run_id=42, first_pass_no=4, is_sync=True, number=7, at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    run_id=42,
+    first_pass_no=4,
+    is_sync=True,
+    marks_missed=True,
+    number=7,
+    at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
 )
 AREA: Final = AREAS[0]
 

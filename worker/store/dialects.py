@@ -56,12 +56,19 @@ def insert_rows(
     return upsert(dialect, table).from_select([*names, *fixed], rows)
 
 
-def row_parameters(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The parameters of ``insert_rows``. All rows have the same columns."""
+def filled_columns(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """The columns that are not NULL in all rows. All rows have the same columns."""
+    return [name for name in rows[0] if any(row[name] is not None for row in rows)]
+
+
+def row_parameters(
+    dialect: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> Mapping[str, Any]:
+    """The parameters of ``insert_rows``."""
     if dialect == SQLITE:
-        values = [[_plain(value) for value in row.values()] for row in rows]
+        values = [[_plain(row[name]) for name in names] for row in rows]
         return {_ROWS: msgspec.json.encode(values).decode()}
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -63,12 +63,14 @@ def count_persons(new: NewPublication) -> Query:
 def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
     """Whether a full run is the first that does not name a person.
 
-    A line that cannot be read names no person, so that its person is missing.
+    A line that cannot be read names no person, so that its person is missing. A run with such a
+    line sets no marks, and its persons are compared with the drafts.
     """
+    if new.marks_missed:
+        return person.c.missed_no == new.no
     named = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
-    is_first = sa.or_(person.c.missed_no.is_(None), person.c.missed_no == new.no)
-    is_here = person.c.departed_no.is_(None)
-    return sa.and_(sa.true() if new.is_sync else sa.false(), is_here, is_first, ~named)
+    is_first = sa.and_(person.c.missed_no.is_(None), person.c.departed_no.is_(None))
+    return sa.and_(sa.true() if new.is_sync else sa.false(), is_first, ~named)
 
 
 def count_missing(new: NewPublication) -> Query:

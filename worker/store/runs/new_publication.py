@@ -18,12 +18,14 @@ class NewPublication(Value, frozen=True, kw_only=True):
     Attributes:
         first_pass_no: the first pass of the attempt that has read the roster to its end.
         is_sync: the run reads the whole roster, so that a person it does not name is missing.
+        marks_missed: ``mark_missed_persons`` has marked them before anything is counted.
         number, at: of the publication.
     """
 
     run_id: int
     first_pass_no: int
     is_sync: bool
+    marks_missed: bool
     number: int
     at: datetime
 

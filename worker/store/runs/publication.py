@@ -98,7 +98,7 @@ class Publisher(Value, frozen=True, kw_only=True):
     def _publish(self, connection: Connection, now: datetime) -> Publication:
         if already := _publication_of(connection, self.handle.run_id):
             return already
-        new = _number(connection, self.handle, now)
+        new = _number(connection, self.handle, now, marks_missed=self.may_depart)
         departing = self._find_absent(connection, new) if self.may_depart else 0
         reads = _count_reads(connection, new)
         changes = _one(connection, count_changes(new, *AREAS))
@@ -283,7 +283,9 @@ def _with_examples(connection: Connection, new: NewPublication, facts: GuardFact
     )
 
 
-def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPublication:
+def _number(
+    connection: Connection, handle: RunHandle, now: datetime, *, marks_missed: bool
+) -> NewPublication:
     """The next publication."""
     last_no, last_at = connection.execute(
         select(func.max(run.c.publication_no), func.max(run.c.published_at))
@@ -292,6 +294,7 @@ def _number(connection: Connection, handle: RunHandle, now: datetime) -> NewPubl
         run_id=handle.run_id,
         first_pass_no=handle.pass_no(1),
         is_sync=handle.kind == RunKind.SYNC,
+        marks_missed=marks_missed,
         number=(last_no or 0) + 1,
         # "As of" needs a later time for each publication, whatever a clock does.
         at=now if last_at is None else max(now, last_at + timedelta.resolution),

@@ -13,7 +13,14 @@ from worker.core.model import CompleteArea, PersonRead
 from worker.core.record import LEDGER_DRIFT_MAX
 from worker.core.run import RunHandle
 from worker.errors import FailureKind
-from worker.store.dialects import SQLITE, insert_rows, is_any_of, row_parameters, upsert
+from worker.store.dialects import (
+    SQLITE,
+    filled_columns,
+    insert_rows,
+    is_any_of,
+    row_parameters,
+    upsert,
+)
 from worker.store.schema.columns import FAILURE
 from worker.store.schema.tables import (
     CHANGES,
@@ -55,12 +62,13 @@ async def write_drafts(
     }
     if rows:
         dialect = connection.dialect.name
-        added = insert_rows(dialect, draft, [*rows[0]], **fixed)
+        names = filled_columns(rows)
+        added = insert_rows(dialect, draft, names, **fixed)
         written = added.on_conflict_do_update(
             index_elements=[draft.c.run_id, draft.c.person_id],
             set_={"pass_no": added.excluded.pass_no},
         )
-        await connection.execute(written, row_parameters(dialect, rows))
+        await connection.execute(written, row_parameters(dialect, rows, names))
 
 
 async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -71,8 +79,9 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
     """
     if rows:
         dialect = connection.dialect.name
-        written = _replace_areas(insert_rows(dialect, draft_area, [*rows[0]]))
-        await connection.execute(written, row_parameters(dialect, rows))
+        names = filled_columns(rows)
+        written = _replace_areas(insert_rows(dialect, draft_area, names))
+        await connection.execute(written, row_parameters(dialect, rows, names))
 
 
 def _replace_areas(added: Any) -> Any:
@@ -111,8 +120,9 @@ async def replace_changes(
         # The content hash is binary, and JSON holds no bytes.
         await connection.execute(sa.insert(changes), rows)
     elif rows:
-        added = insert_rows(dialect, changes, [*rows[0]])
-        await connection.execute(added, row_parameters(dialect, rows))
+        names = filled_columns(rows)
+        added = insert_rows(dialect, changes, names)
+        await connection.execute(added, row_parameters(dialect, rows, names))
 
 
 async def mark_seen(
@@ -170,7 +180,7 @@ async def count_drift(
     records = Counter[tuple[str, str]]()
     for read in reads:
         for area in read.areas:
-            if isinstance(area, CompleteArea):
+            if isinstance(area, CompleteArea) and area.drift:
                 records.update({(area.area, field): n for field, n in area.drift.items()})
     if not records:
         return

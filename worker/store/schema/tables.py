@@ -167,6 +167,7 @@ person. The second one departs them."""
 sa.Index(
     "ix_person_departed_no", person.c.departed_no, **partial(person.c.departed_no.is_not(None))
 )
+sa.Index("ix_person_missed_no", person.c.missed_no, **partial(person.c.missed_no.is_not(None)))
 
 person_area = sa.Table(
     "person_area",
