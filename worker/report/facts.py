@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.effect import Figure
@@ -152,6 +152,7 @@ class _Queries:
                 roster=row.roster,
                 confirmed=row.confirmed,
                 stale=row.stale,
+                missing=row.missing,
                 failed=_failed(row),
                 persons=row.persons_in_effect,
                 groups={found.group: found.amount for found in figures[row.publication_no]},
@@ -190,7 +191,7 @@ class _Queries:
             weeks.setdefault(name, {})[op] = Amount(*amount)
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
-            .where(cohort.c.publication_no == last.publication_no, cohort.c.roster > 0)
+            .where(cohort.c.publication_no == last.publication_no, _has_persons(cohort))
             .order_by(cohort.c.cohort)
         )
         if not any(row.cohort for row in rows):
@@ -214,7 +215,7 @@ class _Queries:
         view = COHORT.table()
         last = select(func.max(view.c.publication_no)).scalar_subquery()
         known = select(view.c.cohort).where(
-            view.c.publication_no == last, view.c.cohort.is_not(None), view.c.roster > 0
+            view.c.publication_no == last, view.c.cohort.is_not(None), _has_persons(view)
         )
         rows = await self._rows(known.order_by(view.c.cohort).limit(_COHORTS_NAMED))
         names = ", ".join(row.cohort for row in rows)
@@ -234,6 +235,11 @@ class _Queries:
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
         return tuple(sorted(days - {night.day for night in nights}))
+
+
+def _has_persons(cohort: Any) -> ColumnElement[bool]:
+    """Whether a row of ``COHORT`` has persons: those with a restriction may be missing ones."""
+    return or_(cohort.c.roster > 0, cohort.c.missing > 0)
 
 
 def _failed(row: Any) -> Mapping[str, int]:

@@ -69,7 +69,8 @@ class NightFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         roster, confirmed, stale: persons; None if they were not counted.
-        persons: those with a restriction in effect.
+        missing: persons whom the last full roster did not name. They are not in ``roster``.
+        persons: those with a restriction in effect, missing persons included.
         groups: restrictions in effect; of rules for results to come those that stand.
     """
 
@@ -79,6 +80,7 @@ class NightFacts(Value, frozen=True, kw_only=True):
     roster: int | None
     confirmed: int | None
     stale: int | None
+    missing: int = 0
     failed: Mapping[str, int]
     persons: int
     groups: Mapping[str, Amount]

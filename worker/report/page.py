@@ -272,20 +272,28 @@ class Page(Overview):
             yield words.text("cohorts_more", shown=len(shown), n=len(self.facts.cohorts))
 
     def freshness(self) -> str:
-        """The share of the last night."""
-        share = self.confirmed(self.shown.last)
-        return self.words.text("freshness_lead", share=share) if share else ""
+        """The confirmed share of the roster, and the persons missing from it."""
+        words, last = self.words, self.shown.last
+        share = self.confirmed(last)
+        lead = [words.text("freshness_lead", share=share)] if share else []
+        if self.facts.last.missing:
+            plural = 1 if last.missing.number == 1 else 2
+            amount = self.cell(last.missing).text
+            lead.append(words.text("freshness_missing", n=plural, amount=amount))
+        return " ".join(lead)
 
     def freshness_table(self) -> Table | None:
-        """The days on which not all persons were confirmed, the newest first."""
+        """The days on which persons were not confirmed or missing, the newest first."""
         words, rows = self.words, []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
-            if night.stale:
-                cells = map(self.cell, (counts.roster, counts.confirmed, counts.stale))
+            if night.stale or night.missing:
+                states = (counts.roster, counts.confirmed, counts.stale, counts.missing)
                 share = Cell(self.confirmed(counts) or NOTHING)
-                rows.append(Row([Cell(words.full_day(night.day)), *cells, share]))
-        head = [words.text(key) for key in ("date", "roster", "confirmed", "stale", "share")]
-        return Table(words.text("freshness_table"), head, rows[::-1]) if rows else None
+                rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))
+        names = ("date", "roster", "confirmed", "stale", "missing", "share")
+        head = [words.text(key) for key in names]
+        table = Table(words.text("freshness_table"), head, rows[::-1])
+        return without_empty_columns(table, words.number(0)) if rows else None
 
     def failures(self) -> Table | None:
         """Persons that could not be read, by kind of failure."""

@@ -28,6 +28,12 @@ class ShownNight(Value, frozen=True, kw_only=True):
     roster: ShownCount | None
     confirmed: ShownCount | None
     stale: ShownCount | None
+    missing: ShownCount
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether the persons are a part of the roster. With missing persons they may be more."""
+        return self.roster is not None and self.persons.last <= self.roster.last
 
     def of(self, group: str) -> ShownCount:
         """The count of a group."""
@@ -161,6 +167,7 @@ class ShownFacts:
             else small.total(night.roster, None, parts, rosters),
             confirmed=confirmed,
             stale=stale,
+            missing=small.count(night.missing),
         )
 
     def _confirmation(self, number: int) -> Sequence[ShownCount]:
