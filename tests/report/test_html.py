@@ -226,6 +226,19 @@ async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
     assert "1 patient is missing from the last roster" in south
 
 
+async def test_the_week_shows_expired_restrictions(sqlite_url, tmp_path):
+    """A delay that ends this week and stays in PTS is expired; one that ended last week is not."""
+    async with world_on(sqlite_url) as world:
+        delays = [
+            safety(f"s{days}", "NORU", world.fake.now() + timedelta(days=days)) for days in (1, 9)
+        ]
+        for _ in range(4):
+            await world.publish(seen(world, 1, *delays), limits=ANY)
+            world.fake.advance(4 * 86_400)
+        page, _ = await report_of(world, tmp_path / "r.html")
+    assert table_of(page, "Restrictions, by group") == [["Access delayed", "0", "0", "0", "1"]]
+
+
 @pytest.mark.promise("8")
 async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     """One rule for all tables: seven is five, one and three are few, and a total may be a range.
@@ -266,7 +279,7 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
             await world.publish(*reads, limits=ANY)
             world.fake.advance(86_400)
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3"]]
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3", "0"]]
         caption = "Patients with a restriction in effect, per 1,000 on the roster"
         assert table_of(page, caption) == [
             ["(none)", "22", "2", "91", "3", "1"],
@@ -275,7 +288,7 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
         ]
         assert "fewer than 20 patients on the roster are not ranked" in outline.text
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
-        assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2"]]
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
     assert "1 restriction is in effect for 1 of 22 patients" in outline.text
     assert "Access restrictions (PTS): Barn <3" in outline.text
     assert caption not in page

@@ -66,6 +66,7 @@ def ward(rng: random.Random, cohorts: int) -> ReportFacts:
         ages=amounts(rng.choice(AGES) for _ in chosen),
         ends=amounts(rng.choice(ENDS) for key in chosen if key.group == "delayed"),
         expired={},
+        week_expired={},
         week={
             group: movement(op for name, op, _ in moves if name == group)
             for group in {name for name, _, _ in moves}

@@ -110,6 +110,7 @@ class _Queries:
             ends=_by_code(now, Figure.ENDS),
             expired=_by_code(now, Figure.EXPIRED),
             week=_week(now),
+            week_expired=_by_group(now, Figure.WEEK_EXPIRED),
             cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
         )
@@ -155,7 +156,7 @@ class _Queries:
                 missing=row.missing,
                 failed=_failed(row),
                 persons=row.persons_in_effect,
-                groups={found.group: found.amount for found in figures[row.publication_no]},
+                groups=_by_group(figures[row.publication_no], Figure.GROUP),
             )
             for row in rows
         )
@@ -260,6 +261,10 @@ def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
 
 def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
     return {found.code: found.amount for found in figures if found.figure == figure}
+
+
+def _by_group(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
+    return {found.group: found.amount for found in figures if found.figure == figure}
 
 
 def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:

@@ -144,6 +144,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         ends: delays in effect by when they end, likewise.
         expired: what PTS still lists after its end, by the time since then, likewise.
         week: by group, in the seven days until the last night.
+        week_expired: what PTS still lists and what ended in these days, by group.
         withheld: the days of those nights on which a run was withheld and none published.
     """
 
@@ -162,6 +163,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     ends: Mapping[str, Amount]
     expired: Mapping[str, Amount]
     week: Mapping[str, Week]
+    week_expired: Mapping[str, Amount]
     cohorts: Sequence[CohortFacts] = ()
     withheld: Sequence[date] = ()
 

@@ -128,14 +128,16 @@ class Page(Overview):
             yield words.text("organisation", number=source.organisation)
 
     def week(self) -> Table | None:
-        """Added, changed and removed in the last seven days, by group."""
-        words, week = self.words, self.shown.week
-        rows = [
-            Row([Cell(words.group(group)), *map(self.cell, week[group])], group=group)
-            for group in (*GROUPS, RestrictionGroup.PENDING)
-            if group in week
-        ]
-        head = [words.text(key) for key in ("group", "added", "changed", "removed")]
+        """Added, changed, removed and expired in the last seven days, by group."""
+        words, week, expired = self.words, self.shown.week, self.shown.week_expired
+        nothing = self.small.count(0)
+        rows = []
+        for group in (*GROUPS, RestrictionGroup.PENDING):
+            if group in week or group in expired:
+                counts = (*week.get(group, [nothing] * 3), expired.get(group, nothing))
+                cells = [Cell(words.group(group)), *map(self.cell, counts)]
+                rows.append(Row(cells, group=group))
+        head = [words.text(key) for key in ("group", "added", "changed", "removed", "expired_week")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
     def code_table(self) -> Table | None:

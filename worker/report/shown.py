@@ -71,6 +71,7 @@ class ShownFacts:
         self.week: Mapping[str, Sequence[ShownCount]] = {
             group: self._each(week) for group, week in facts.week.items()
         }
+        self.week_expired: Mapping[str, ShownCount] = self._counts(facts.week_expired)
 
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
