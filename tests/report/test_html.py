@@ -286,7 +286,7 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
             ["Barn &lt;3", "22", "1", "45", "3", "2"],
             ["Liten", "2", "0", "\u2013", "0", "0"],
         ]
-        assert "fewer than 20 patients on the roster are not ranked" in outline.text
+        assert "may have fewer than 20 patients on the roster are not ranked" in outline.text
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
         assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
     assert "1 restriction is in effect for 1 of 22 patients" in outline.text

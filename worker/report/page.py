@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from worker.core.area import AREAS
 from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
@@ -21,7 +22,7 @@ from worker.report.language import LANGUAGES, NOTHING, language
 from worker.report.overview import NIGHTS_MIN, Overview
 from worker.report.parts import Cell, Row, Table, without_empty_columns
 from worker.report.shown import RANKED_MIN, ShownNight
-from worker.views import Read
+from worker.views import Read, systems_of
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _HTML: Final = b"<!DOCTYPE html>"
@@ -193,11 +194,16 @@ class Page(Overview):
     def _code(self, key: CodeKey) -> Cell:
         """The meaning of a code, and below it the code, if it is in the list of codes."""
         words, code = self.words, key.code.replace("-", "_")
-        name = words.name("9603", code) or words.name("privacy_type", code)
+        name = self._name(code, (area.effect.code for area in AREAS))
         small = " ".join(filter(None, (key.code, key.level))) if name else ""
         name = name or words.text("code_unknown" if code else "code_empty")
-        level = words.name("privacy_level", key.level)
+        level = self._name(key.level, (area.effect.level for area in AREAS))
         return Cell(f"{name}. {level}" if level else name, small=small)
+
+    def _name(self, code: str, columns: Iterable[str]) -> str:
+        """What a code of one of these columns is called; empty for an unknown code."""
+        names = (self.words.name(name, code) for column in columns for name in systems_of(column))
+        return next(filter(None, names), "")
 
     def causes(self) -> Table | None:
         """Restrictions in effect by cause: set by a person, or by a rule."""

@@ -152,8 +152,8 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
                 keys.append(("ends", "", _place(ends, at, "ends"), ""))
             if not does and group != "none" and ends and _time(ends) <= at:
                 keys.append(("expired", "", _place(ends, at, "age"), ""))
-                if max(week_start, _time(first_seen)) < _time(ends):
-                    keys.append(("week_expired", group, "", ""))
+                expires_in_week = max(week_start, _time(first_seen)) < _time(ends)
+                keys += [("week_expired", group, "", "")] * expires_in_week
             for key in keys:
                 found[*key, cohort].append(person)
     for person, cohort, group, op in await _week(world):
@@ -219,7 +219,7 @@ async def held(world: World) -> dict[str, tuple[str, str]]:
 async def open_by_area(world: World) -> dict[str, int]:
     """Restrictions that PTS lists, by area."""
     rows = await world.rows("SELECT area, COUNT(*) FROM report_restriction_current GROUP BY area")
-    return {area: count for area, count in rows}
+    return dict(rows)
 
 
 async def counted_flows(world: World, before: datetime | None) -> dict[str, Counter[str]]:
@@ -245,8 +245,8 @@ async def counted_flows(world: World, before: datetime | None) -> dict[str, Coun
         "AND closed_because <> 'changed'"
     )
     listed = await world.rows(
-        "SELECT area, ends_at, first_seen_at FROM report_restriction_current WHERE ends_at IS NOT NULL "
-        "AND COALESCE(restriction_group, '') <> 'none'"
+        "SELECT area, ends_at, first_seen_at FROM report_restriction_current "
+        "WHERE ends_at IS NOT NULL AND COALESCE(restriction_group, '') <> 'none'"
     )
     flows: dict[str, Counter[str]] = defaultdict(Counter)
     for area, flow, *_ in [*opened, *closed]:

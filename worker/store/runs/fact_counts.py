@@ -89,7 +89,9 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
     Args:
         first_number: the first publication of the week.
     """
-    rows = union_all(*(_held(new, first_number, area) for area in AREAS)).subquery("open_restriction")
+    rows = union_all(*(_held(new, first_number, area) for area in AREAS)).subquery(
+        "open_restriction"
+    )
     holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
     by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
     return (
