@@ -165,7 +165,7 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
         reads = [seen(world, number) for number in range(39)]
         await world.publish(*reads, missed(world, 39), limits=ANY)
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
-    days = table_of(page, "Days on which some patients were not confirmed")
+    days = table_of(page, "Days with patients not confirmed or missing from the roster")
     assert [row[1:] for row in days] == [["40", "40", "&lt;5", "at least 90.0%"]]
 
 
@@ -187,6 +187,56 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     table = table_of(page, "The figures day by day")
     assert len(table) == 9
     assert [row for row in table if row[0].startswith(day)] == []
+
+
+MISSING = {
+    "en": "1 patient is missing from the last roster",
+    "nb": "1 pasient mangler på den siste listen",
+    "nn": "1 pasient manglar på den siste lista",
+}
+
+
+async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
+    """One of three is not on the second roster: the two others are all confirmed.
+
+    The restriction of the missing person counts, also in a cohort that has no other person.
+    """
+    out = tmp_path / "r.html"
+    async with world_on(sqlite_url) as world:
+        for persons in (3, 2):
+            reads = [
+                seen(world, n, safety(f"s{n}", "NORS", NEVER), cohort="Nord" if n < 2 else "Sør")
+                for n in range(persons)
+            ]
+            await world.publish(*reads, limits=ANY)
+        for in_language, words in MISSING.items():
+            page, outline = await report_of(world, out, in_language=in_language)
+            assert words in outline.text
+        page, outline = await report_of(world, out)
+        _, few = await report_of(world, out, min_cell=5)
+        south, _ = await report_of(world, out, cohort="Sør")
+    assert "All patients on the roster were confirmed" in outline.text
+    assert "3 restrictions are in effect for 3 patients; 100.0% confirmed" in outline.text
+    assert "0 not confirmed1 missing from the roster" in outline.text.replace("> <", "><")
+    days = table_of(page, "Days with patients not confirmed or missing from the roster")
+    assert [row[1:] for row in days] == [["2", "2", "1", "100.0%"]]
+    caption = "Patients with a restriction in effect, per 1,000 on the roster"
+    assert [row[:3] for row in table_of(page, caption)] == [["Nord", "2", "2"], ["Sør", "0", "1"]]
+    assert "<5 patients are missing from the last roster" in few.text
+    assert "1 patient is missing from the last roster" in south
+
+
+async def test_the_week_shows_expired_restrictions(sqlite_url, tmp_path):
+    """A delay that ends this week and stays in PTS is expired; one that ended last week is not."""
+    async with world_on(sqlite_url) as world:
+        delays = [
+            safety(f"s{days}", "NORU", world.fake.now() + timedelta(days=days)) for days in (1, 9)
+        ]
+        for _ in range(4):
+            await world.publish(seen(world, 1, *delays), limits=ANY)
+            world.fake.advance(4 * 86_400)
+        page, _ = await report_of(world, tmp_path / "r.html")
+    assert table_of(page, "Restrictions, by group") == [["Access delayed", "0", "0", "0", "1"]]
 
 
 @pytest.mark.promise("8")
@@ -229,16 +279,16 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
             await world.publish(*reads, limits=ANY)
             world.fake.advance(86_400)
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3"]]
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3", "0"]]
         caption = "Patients with a restriction in effect, per 1,000 on the roster"
         assert table_of(page, caption) == [
             ["(none)", "22", "2", "91", "3", "1"],
             ["Barn &lt;3", "22", "1", "45", "3", "2"],
             ["Liten", "2", "0", "\u2013", "0", "0"],
         ]
-        assert "fewer than 20 patients on the roster are not ranked" in outline.text
+        assert "may have fewer than 20 patients on the roster are not ranked" in outline.text
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
-        assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2"]]
+        assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
     assert "1 restriction is in effect for 1 of 22 patients" in outline.text
     assert "Access restrictions (PTS): Barn <3" in outline.text
     assert caption not in page

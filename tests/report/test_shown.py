@@ -5,9 +5,13 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from worker.core.area import AREAS, ResourceArea
 from worker.core.display import ShownCount, SmallNumbers
+from worker.core.effect import EffectRule
+from worker.report import shown
 from worker.report.figures import (
     Amount,
     CodeKey,
@@ -66,6 +70,7 @@ def ward(rng: random.Random, cohorts: int) -> ReportFacts:
         ages=amounts(rng.choice(AGES) for _ in chosen),
         ends=amounts(rng.choice(ENDS) for key in chosen if key.group == "delayed"),
         expired={},
+        week_expired={},
         week={
             group: movement(op for name, op, _ in moves if name == group)
             for group in {name for name, _, _ in moves}
@@ -180,3 +185,38 @@ def test_no_page_reveals_a_small_count(least, cohorts):
         few += sum(count.is_few for count in cells.values())
         assert solved(cells, facts, least) == [], (number, facts)
     assert few > 400
+
+
+@pytest.mark.parametrize(("least", "first"), [(0, 20), (5, 23)])
+def test_no_ward_below_twenty_is_ranked(least, first):
+    """A roster of 18 is shown as 20, so a ward is ranked from a roster that is shown as 25."""
+    ranked = []
+    for roster in range(15, 30):
+        clinic = CohortFacts(cohort="A", roster=roster, in_effect=10, week=[Amount()] * 3)
+        others = CohortFacts(cohort="B", roster=100, in_effect=10, week=[Amount()] * 3)
+        facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=[clinic, others])
+        cohorts = ShownFacts(facts, SmallNumbers(least)).cohorts
+        ranked += [roster] * all(cohort.rate is not None for cohort in cohorts)
+    assert ranked == list(range(first, 30))
+
+
+def test_causes_are_compared_with_the_areas_that_state_them(monkeypatch):
+    """4, 4, 4 and 7 by cause are <5, <5, <5 and 5, and beside a code of 19 they can be solved.
+
+    The codes of a third area, which states no cause, do not belong to the same total.
+    """
+    rule = EffectRule(code="object_type", groups=(), ends="")
+    third = ResourceArea(name="third", table="third", columns=(), effect=rule)
+    monkeypatch.setattr(shown, "AREAS", (*AREAS, third))
+    one_ward = ward(random.Random(1), 0)
+    groups = {"denied": Amount(19, 19), "blocked": Amount(50, 50)}
+    night = msgspec.structs.replace(one_ward.last, persons=69, groups=groups)
+    codes = {
+        CodeKey("denied", "NORN_EPO", ""): Amount(19, 19),
+        CodeKey("blocked", "Svarrapport", ""): Amount(50, 50),
+    }
+    few = {cause: Amount(4, 4) for cause in ("Automated", "Derived", "Undefined")}
+    facts = msgspec.structs.replace(
+        one_ward, nights=[night], codes=codes, causes=few | {"Manual": Amount(7, 7)}, ages={}
+    )
+    assert ShownFacts(facts, SmallNumbers(5)).causes is None

@@ -56,6 +56,8 @@ class Figure(enum.StrEnum):
     """Restrictions that were added, changed or removed in seven days."""
     WEEK_GROUP = "week_group"
     """``WEEK`` by group."""
+    WEEK_EXPIRED = "week_expired"
+    """Restrictions that PTS still lists and whose end passed in seven days, by group."""
 
 
 class DelayRule(Value, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.effect import Figure
@@ -110,6 +110,7 @@ class _Queries:
             ends=_by_code(now, Figure.ENDS),
             expired=_by_code(now, Figure.EXPIRED),
             week=_week(now),
+            week_expired=_by_group(now, Figure.WEEK_EXPIRED),
             cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
         )
@@ -152,9 +153,10 @@ class _Queries:
                 roster=row.roster,
                 confirmed=row.confirmed,
                 stale=row.stale,
+                missing=row.missing,
                 failed=_failed(row),
                 persons=row.persons_in_effect,
-                groups={found.group: found.amount for found in figures[row.publication_no]},
+                groups=_by_group(figures[row.publication_no], Figure.GROUP),
             )
             for row in rows
         )
@@ -190,7 +192,7 @@ class _Queries:
             weeks.setdefault(name, {})[op] = Amount(*amount)
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
-            .where(cohort.c.publication_no == last.publication_no, cohort.c.roster > 0)
+            .where(cohort.c.publication_no == last.publication_no, _has_persons(cohort))
             .order_by(cohort.c.cohort)
         )
         if not any(row.cohort for row in rows):
@@ -214,7 +216,7 @@ class _Queries:
         view = COHORT.table()
         last = select(func.max(view.c.publication_no)).scalar_subquery()
         known = select(view.c.cohort).where(
-            view.c.publication_no == last, view.c.cohort.is_not(None), view.c.roster > 0
+            view.c.publication_no == last, view.c.cohort.is_not(None), _has_persons(view)
         )
         rows = await self._rows(known.order_by(view.c.cohort).limit(_COHORTS_NAMED))
         names = ", ".join(row.cohort for row in rows)
@@ -236,6 +238,11 @@ class _Queries:
         return tuple(sorted(days - {night.day for night in nights}))
 
 
+def _has_persons(cohort: Any) -> ColumnElement[bool]:
+    """Whether a row of ``COHORT`` has persons: those with a restriction may be missing ones."""
+    return or_(cohort.c.roster > 0, cohort.c.missing > 0)
+
+
 def _failed(row: Any) -> Mapping[str, int]:
     found = {kind.value: getattr(row, f"failed_{kind}") or 0 for kind in FailureKind}
     return {kind: persons for kind, persons in found.items() if persons}
@@ -254,6 +261,10 @@ def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
 
 def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
     return {found.code: found.amount for found in figures if found.figure == figure}
+
+
+def _by_group(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
+    return {found.group: found.amount for found in figures if found.figure == figure}
 
 
 def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:

@@ -69,7 +69,8 @@ class NightFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         roster, confirmed, stale: persons; None if they were not counted.
-        persons: those with a restriction in effect.
+        missing: persons whom the last full roster did not name. They are not in ``roster``.
+        persons: those with a restriction in effect, missing persons included.
         groups: restrictions in effect; of rules for results to come those that stand.
     """
 
@@ -79,6 +80,7 @@ class NightFacts(Value, frozen=True, kw_only=True):
     roster: int | None
     confirmed: int | None
     stale: int | None
+    missing: int = 0
     failed: Mapping[str, int]
     persons: int
     groups: Mapping[str, Amount]
@@ -142,6 +144,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         ends: delays in effect by when they end, likewise.
         expired: what PTS still lists after its end, by the time since then, likewise.
         week: by group, in the seven days until the last night.
+        week_expired: what PTS still lists and what ended in these days, by group.
         withheld: the days of those nights on which a run was withheld and none published.
     """
 
@@ -160,6 +163,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     ends: Mapping[str, Amount]
     expired: Mapping[str, Amount]
     week: Mapping[str, Week]
+    week_expired: Mapping[str, Amount]
     cohorts: Sequence[CohortFacts] = ()
     withheld: Sequence[date] = ()
 

@@ -104,7 +104,7 @@ class Overview:
         """The restrictions in effect, in one sentence."""
         last, words = self.shown.last, self.words
         sentence = words.text(
-            "sentence" if last.roster is None else "sentence_of",
+            "sentence_of" if last.has_rate else "sentence",
             n=1 if last.total.number == 1 else 2,
             day=words.day(self.facts.last.day),
             amount=self.cell(last.total).text,
@@ -158,7 +158,7 @@ class Overview:
         words, last = self.words, self.shown.last
         yield self._tile("tile_in_effect", lambda night: night.total)
         rate = []
-        if last.persons.number is not None and last.roster and last.roster.number:
+        if last.has_rate and last.persons.number is not None and last.roster and last.roster.number:
             per_1000 = last.persons.number / last.roster.number * 1000
             rate = [words.text("tile_per_1000", rate=words.number(per_1000))]
         yield self._tile("tile_persons", lambda night: night.persons, rate)
@@ -169,6 +169,8 @@ class Overview:
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
             notes = [words.text("tile_stale", amount=self.cell(last.stale).text)]
+            if self.facts.last.missing:
+                notes.append(words.text("tile_missing", amount=self.cell(last.missing).text))
             yield Tile(Cell(share), words.text("tile_confirmed"), notes, None)
 
     def _tile(

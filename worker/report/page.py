@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from worker.core.area import AREAS
 from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
@@ -21,7 +22,7 @@ from worker.report.language import LANGUAGES, NOTHING, language
 from worker.report.overview import NIGHTS_MIN, Overview
 from worker.report.parts import Cell, Row, Table, without_empty_columns
 from worker.report.shown import RANKED_MIN, ShownNight
-from worker.views import Read
+from worker.views import Read, systems_of
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _HTML: Final = b"<!DOCTYPE html>"
@@ -128,14 +129,16 @@ class Page(Overview):
             yield words.text("organisation", number=source.organisation)
 
     def week(self) -> Table | None:
-        """Added, changed and removed in the last seven days, by group."""
-        words, week = self.words, self.shown.week
-        rows = [
-            Row([Cell(words.group(group)), *map(self.cell, week[group])], group=group)
-            for group in (*GROUPS, RestrictionGroup.PENDING)
-            if group in week
-        ]
-        head = [words.text(key) for key in ("group", "added", "changed", "removed")]
+        """Added, changed, removed and expired in the last seven days, by group."""
+        words, week, expired = self.words, self.shown.week, self.shown.week_expired
+        nothing = self.small.count(0)
+        rows = []
+        for group in (*GROUPS, RestrictionGroup.PENDING):
+            if group in week or group in expired:
+                counts = (*week.get(group, [nothing] * 3), expired.get(group, nothing))
+                cells = [Cell(words.group(group)), *map(self.cell, counts)]
+                rows.append(Row(cells, group=group))
+        head = [words.text(key) for key in ("group", "added", "changed", "removed", "expired_week")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
     def code_table(self) -> Table | None:
@@ -191,11 +194,16 @@ class Page(Overview):
     def _code(self, key: CodeKey) -> Cell:
         """The meaning of a code, and below it the code, if it is in the list of codes."""
         words, code = self.words, key.code.replace("-", "_")
-        name = words.name("9603", code) or words.name("privacy_type", code)
+        name = self._name(code, (area.effect.code for area in AREAS))
         small = " ".join(filter(None, (key.code, key.level))) if name else ""
         name = name or words.text("code_unknown" if code else "code_empty")
-        level = words.name("privacy_level", key.level)
+        level = self._name(key.level, (area.effect.level for area in AREAS))
         return Cell(f"{name}. {level}" if level else name, small=small)
+
+    def _name(self, code: str, columns: Iterable[str]) -> str:
+        """What a code of one of these columns is called; empty for an unknown code."""
+        names = (self.words.name(name, code) for column in columns for name in systems_of(column))
+        return next(filter(None, names), "")
 
     def causes(self) -> Table | None:
         """Restrictions in effect by cause: set by a person, or by a rule."""
@@ -272,20 +280,28 @@ class Page(Overview):
             yield words.text("cohorts_more", shown=len(shown), n=len(self.facts.cohorts))
 
     def freshness(self) -> str:
-        """The share of the last night."""
-        share = self.confirmed(self.shown.last)
-        return self.words.text("freshness_lead", share=share) if share else ""
+        """The confirmed share of the roster, and the persons missing from it."""
+        words, last = self.words, self.shown.last
+        share = self.confirmed(last)
+        lead = [words.text("freshness_lead", share=share)] if share else []
+        if self.facts.last.missing:
+            plural = 1 if last.missing.number == 1 else 2
+            amount = self.cell(last.missing).text
+            lead.append(words.text("freshness_missing", n=plural, amount=amount))
+        return " ".join(lead)
 
     def freshness_table(self) -> Table | None:
-        """The days on which not all persons were confirmed, the newest first."""
+        """The days on which persons were not confirmed or missing, the newest first."""
         words, rows = self.words, []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
-            if night.stale:
-                cells = map(self.cell, (counts.roster, counts.confirmed, counts.stale))
+            if night.stale or night.missing:
+                states = (counts.roster, counts.confirmed, counts.stale, counts.missing)
                 share = Cell(self.confirmed(counts) or NOTHING)
-                rows.append(Row([Cell(words.full_day(night.day)), *cells, share]))
-        head = [words.text(key) for key in ("date", "roster", "confirmed", "stale", "share")]
-        return Table(words.text("freshness_table"), head, rows[::-1]) if rows else None
+                rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))
+        names = ("date", "roster", "confirmed", "stale", "missing", "share")
+        head = [words.text(key) for key in names]
+        table = Table(words.text("freshness_table"), head, rows[::-1])
+        return without_empty_columns(table, words.number(0)) if rows else None
 
     def failures(self) -> Table | None:
         """Persons that could not be read, by kind of failure."""

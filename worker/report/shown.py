@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, TypeVar
 
+from worker.core.area import AREAS
 from worker.core.display import ShownCount, SmallNumbers, reveals, whole
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
 from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, ReportFacts
-from worker.views import codes
+from worker.views import codes, systems_of
 
 COHORTS_SHOWN: Final = 16
 """As many as fit on a printed page."""
@@ -28,6 +29,12 @@ class ShownNight(Value, frozen=True, kw_only=True):
     roster: ShownCount | None
     confirmed: ShownCount | None
     stale: ShownCount | None
+    missing: ShownCount
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether the persons are a part of the roster. With missing persons they may be more."""
+        return self.roster is not None and self.persons.last <= self.roster.last
 
     def of(self, group: str) -> ShownCount:
         """The count of a group."""
@@ -38,7 +45,7 @@ class ShownCohort(Value, frozen=True, kw_only=True):
     """The counts of ``CohortFacts``.
 
     Attributes:
-        rate: persons of one; None if they or the roster are too few.
+        rate: persons of one; None if they are few, or if the roster may be below ``RANKED_MIN``.
         week: added, changed and removed.
     """
 
@@ -65,19 +72,20 @@ class ShownFacts:
         self.week: Mapping[str, Sequence[ShownCount]] = {
             group: self._each(week) for group, week in facts.week.items()
         }
+        self.week_expired: Mapping[str, ShownCount] = self._counts(facts.week_expired)
 
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
-        """By cause, in the area that states causes: its codes are in several groups."""
-        privacy = {code.code for code in codes() if code.system == "privacy_type"}
-        safety = [
-            # Either area may have the codes that no list has.
+        """By cause, in the areas that state causes: their codes are in several groups."""
+        without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+        with_cause = [
+            # Any area may have the codes that no list has.
             ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
             for key, count in self.codes.items()
-            if key.code not in privacy
+            if key.code not in without_cause
         ]
         causes = self._counts(self.facts.causes)
-        return None if reveals(self.last.total, whole([*causes.values()], safety)) else causes
+        return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -161,6 +169,7 @@ class ShownFacts:
             else small.total(night.roster, None, parts, rosters),
             confirmed=confirmed,
             stale=stale,
+            missing=small.count(night.missing),
         )
 
     def _confirmation(self, number: int) -> Sequence[ShownCount]:
@@ -172,7 +181,7 @@ class ShownFacts:
 
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
-        is_ranked = persons.number is not None and (roster.number or 0) >= RANKED_MIN
+        is_ranked = persons.number is not None and roster.low >= RANKED_MIN
         return ShownCohort(
             name=facts.cohort or "",
             roster=roster,
@@ -200,6 +209,13 @@ class ShownFacts:
         """A table of a count that other parts add up to; None if both would reveal a part."""
         counts = self._counts(amounts)
         return None if reveals(whole([*counts.values()], parts)) else counts
+
+
+def _codes_of_areas(*, has_cause: bool) -> set[str]:
+    """The codes of the areas that state causes, or of those that do not."""
+    areas = [area for area in AREAS if bool(area.effect.cause) is has_cause]
+    systems = {system for area in areas for system in systems_of(area.effect.code)}
+    return {code.code for code in codes() if code.system in systems}
 
 
 def _both(amount: Amount) -> tuple[int, int]:

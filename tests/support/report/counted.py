@@ -126,7 +126,7 @@ async def counted(world: World) -> list[tuple[Any, ...]]:
 
 async def counted_figures(world: World) -> set[tuple[Any, ...]]:
     """The same for ``FIGURES``, counted from the rows and the feed in Python."""
-    at = await last_instant(world)
+    at, week_start = await last_instant(world), await _week_start(world)
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for area in AREAS:
         names = [
@@ -136,9 +136,9 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
         rows = await world.rows(
             f"SELECT person_key, COALESCE(cohort, ''), COALESCE(restriction_group, ''), "
             f"{', '.join(names)}, {active_at(at)}, "
-            f"source_created_at, ends_at FROM report_{area.table}_current v"
+            f"source_created_at, ends_at, first_seen_at FROM report_{area.table}_current v"
         )
-        for person, cohort, group, code, level, cause, does, made, ends in rows:
+        for person, cohort, group, code, level, cause, does, made, ends, first_seen in rows:
             keys = []
             if does or group == "pending":
                 keys.append(("group", group, "", ""))
@@ -152,12 +152,22 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
                 keys.append(("ends", "", _place(ends, at, "ends"), ""))
             if not does and group != "none" and ends and _time(ends) <= at:
                 keys.append(("expired", "", _place(ends, at, "age"), ""))
+                expires_in_week = max(week_start, _time(first_seen)) < _time(ends)
+                keys += [("week_expired", group, "", "")] * expires_in_week
             for key in keys:
                 found[*key, cohort].append(person)
     for person, cohort, group, op in await _week(world):
         found["week", "", op, "", cohort].append(person)
         found["week_group", group, op, "", cohort].append(person)
     return {(*key, len(persons), len(set(persons))) for key, persons in found.items()}
+
+
+async def _week_start(world: World) -> datetime:
+    """When the last publication before the seven days was, or the first one of all."""
+    rows = sorted(await world.rows("SELECT published_at, day FROM report_publication"))
+    last = date.fromisoformat(str(rows[-1][1]))
+    before = [at for at, day in rows if (last - date.fromisoformat(str(day))).days >= 7]
+    return _time(before[-1] if before else rows[0][0])
 
 
 async def _week(world: World) -> list[tuple[Any, ...]]:

@@ -40,6 +40,7 @@ class Held(NamedTuple):
     Attributes:
         expired: the time since its end; empty if it has not ended.
         expires: whether its end has passed since the previous publication; empty if not.
+        expires_in_week: the same of the seven days of ``count_week``.
         active: whether it is in effect; empty if it is not.
     """
 
@@ -52,6 +53,7 @@ class Held(NamedTuple):
     ends: str
     expired: str
     expires: str
+    expires_in_week: str
     active: str
 
 
@@ -79,12 +81,17 @@ def was_asked() -> ColumnElement[bool]:
     return or_(person_area.c.confirmed_at.is_not(None), person_area.c.failure_kind.is_not(None))
 
 
-def count_holdings(new: NewPublication, dialect: str) -> Query:
+def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Query:
     """Count the persons of each cohort who hold the same restrictions.
 
     A holding is one text for a person, so that a person counts once in whatever is counted.
+
+    Args:
+        first_number: the first publication of the week.
     """
-    rows = union_all(*(_held(new, area) for area in AREAS)).subquery("open_restriction")
+    rows = union_all(*(_held(new, first_number, area) for area in AREAS)).subquery(
+        "open_restriction"
+    )
     holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
     by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
     return (
@@ -94,20 +101,19 @@ def count_holdings(new: NewPublication, dialect: str) -> Query:
     )
 
 
-def _held(new: NewPublication, area: ResourceArea) -> Query:
+def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
     """The open restrictions of an area, each as the text of a ``Held``."""
     version = VERSIONS[area.name].c
     until = version.effect_until
     group = func.coalesce(version.restriction_group, "")
     ends = [(until <= new.at + timedelta(days=days), f"ends_{days}") for days in _ENDS]
     has_expired = and_(until <= new.at, group != RestrictionGroup.NONE)
-    before = (
-        select(func.max(run.c.published_at))
-        .where(run.c.publication_no < new.number)
-        .scalar_subquery()
-    )
+    before = _published_before(new.number)
+    first_ever = select(func.min(run.c.published_at)).scalar_subquery()
+    week_start = func.coalesce(_published_before(first_number), first_ever)
     # A restriction that arrives after its end was never in effect here.
     expires = and_(has_expired, until > before, version.first_seen_at <= before)
+    expires_in_week = and_(has_expired, until > week_start, version.first_seen_at < until)
     fields = {
         "restriction_group": group,
         "code": version.fact_code,
@@ -117,12 +123,19 @@ def _held(new: NewPublication, area: ResourceArea) -> Query:
         "ends": case((until.is_(None), "ends_never"), *ends, else_="ends_later"),
         "expired": case((has_expired, _age(new, until)), else_=""),
         "expires": case((expires, "expires"), else_=""),
+        "expires_in_week": case((expires_in_week, "expires_in_week"), else_=""),
         "active": case((is_active(version, new.at), "active"), else_=""),
     }
     held: Any = literal(area.name, Text)
     for name in Held._fields[1:]:
         held = held + FIELD + fields[name]
     return select(version.person_id, held.label("held")).where(version.closed_no.is_(None))
+
+
+def _published_before(number: int) -> Any:
+    """When the publication before one was published; NULL before the first."""
+    last = select(func.max(run.c.published_at)).where(run.c.publication_no < number)
+    return last.scalar_subquery()
 
 
 def _if_any(version: Any, column: str) -> Any:

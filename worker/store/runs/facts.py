@@ -55,7 +55,9 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
     persons = _count_persons(connection, new)
     names = _cohort_names(persons)
     codes, figures = Facts(Counter), Facts(Counter)
-    holdings = count_holdings(new, connection.dialect.name)
+    first = select(func.min(run.c.publication_no)).where(run.c.day > week_ago)
+    first_number = connection.execute(first).scalar_one()
+    holdings = count_holdings(new, first_number, connection.dialect.name)
     in_parts = connection.execute(holdings, execution_options={"yield_per": _ROWS_PER_READ})
     for cohort, holding, count in in_parts:
         held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
@@ -70,7 +72,7 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
         _add(figures, keys, count, "restrictions", "persons")
         persons[cohort]["persons_in_effect"] += count if active else 0
     _add_moves(connection, new, names, codes)
-    _add_week(connection, names, figures, week_ago)
+    _add_week(connection, names, figures, first_number)
     _write_persons(connection, new, names, persons)
     _write(connection, new, publication_code, codes)
     _write(connection, new, publication_figure, figures)
@@ -120,6 +122,8 @@ def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
         yield Figure.GROUP, group, "", ""
     if held.expired:
         yield Figure.EXPIRED, "", held.expired, ""
+    if held.expires_in_week:
+        yield Figure.WEEK_EXPIRED, group, "", ""
     if not held.active:
         return
     yield Figure.CODE, group, held.code, held.level
@@ -143,11 +147,9 @@ def _add_moves(
 
 
 def _add_week(
-    connection: Connection, names: Mapping[str, str], figures: Facts, week_ago: str
+    connection: Connection, names: Mapping[str, str], figures: Facts, first_number: int
 ) -> None:
     """Add what came, changed and went at PTS in seven days."""
-    first = select(func.min(run.c.publication_no)).where(run.c.day > week_ago)
-    first_number = connection.execute(first).scalar_one()
     for group, op, cohort, restrictions, persons in connection.execute(count_week(first_number)):
         figure = Figure.WEEK if group is None else Figure.WEEK_GROUP
         counts = figures[figure, group or "", op, "", names.get(cohort, OTHER)]
