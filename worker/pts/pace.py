@@ -143,6 +143,10 @@ class Pace:
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
 
+    def restore(self) -> None:
+        """Return to the ceiling after an outage, whose 503 answers show no rate limit."""
+        self.rate, self._changed_s = self._ceiling, self._runtime.monotonic()
+
     def paused_s(self) -> float:
         """For how long everyone has waited so far."""
         return self._paused_s - max(0.0, self._paused_until_s - self._runtime.monotonic())

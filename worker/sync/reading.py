@@ -173,6 +173,8 @@ class AreaReader:
                 pass
             case State.CLOSED:
                 log.info("breaker.closed", area=breaker.area)
+                if breaker.failed_probes:
+                    self.pace.restore()
             case State.OPEN if before is State.CLOSED:
                 log.warning(
                     "breaker.opened",

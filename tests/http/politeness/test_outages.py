@@ -246,6 +246,14 @@ def test_two_seconds_without_answers(nights: Nights) -> None:
     assert nights.took_s < undisturbed_s + 30
 
 
+def test_a_run_that_starts_in_an_outage(nights: Nights) -> None:
+    """When PTS is back, the rate is the ceiling: 503 for everyone shows no rate limit."""
+    assert nights.night().code == 0
+    undisturbed_s = nights.took_s
+    assert nights.night(for_everybody("503", 60.0, 0.0)).code == 0
+    assert nights.took_s < undisturbed_s + 60 + 30
+
+
 @pytest.mark.parametrize("pass_number", [1, 2])
 def test_two_minutes_without_answers(nights: Nights, pass_number: int) -> None:
     """Few requests meanwhile, and everyone is read, in the first pass and in the second alike."""
