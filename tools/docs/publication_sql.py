@@ -73,8 +73,8 @@ _NOTES: Final = {
     "`fail_unconfirmed_reads` runs only if a first read was not confirmed. `confirm_areas` writes "
     "one row for each area that was read, so it is the longest statement of an ordinary night.",
     "4. The facts": "The worker adds up these counts and inserts the sums into `publication_code`, "
-    "`publication_cohort` and `publication_figure`. `count_holdings` reads every open version once. It and "
-    "`count_roster` are the longest statements of this section.",
+    "`publication_cohort` and `publication_figure`. `count_holdings` reads every open version "
+    "once. It and `count_roster` are the longest statements of this section.",
     "5. Other open runs": "Only if there are any, for example an interrupted sync beside a "
     "backfill. At the end, if more rows were opened than existed before, the tables of persons and "
     "versions are analysed.",
