@@ -16,10 +16,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.report.month import month
+from tests.support.report.month import PERSONS, last_night, month
+from tests.support.report.stores import ANY
 from tests.support.store_world import world_on
 from worker.report.language import LANGUAGES
-from worker.report.page import write_report
+from worker.report.page import Source, write_report
 
 START_S_MAX = 30
 AXE = Path(__file__).parents[2] / ".venv-browser/node_modules/axe-core/axe.min.js"
@@ -162,16 +163,31 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory, migrated_sqlite) -> dict[str, Path]:
-    """The report of a month in each language."""
+    """The report of a month in each language, with exact numbers as well.
+
+    In the last night seven persons are missing, so that no part of the report is absent.
+    """
     folder = tmp_path_factory.mktemp("reports")
     shutil.copy(migrated_sqlite, folder / "pts.db")
-    found = {code: folder / f"{code}.html" for code in LANGUAGES}
+    found = {
+        f"{code}-{cell}": folder / f"{code}-{cell}.html" for code in LANGUAGES for cell in (0, 5)
+    }
 
     async def make() -> None:
         async with world_on(f"sqlite:///{folder / 'pts.db'}") as world:
             await month(world)
-            for code, out in found.items():
-                await write_report(world.database.read, out, now=world.fake.now(), in_language=code)
+            await world.publish(*last_night(world, PERSONS - 7), limits=ANY)
+            made_up = Source("test", "999977775", is_made_up=True)
+            for name, out in found.items():
+                code, _, cell = name.partition("-")
+                await write_report(
+                    world.database.read,
+                    out,
+                    now=world.fake.now(),
+                    in_language=code,
+                    min_cell=int(cell),
+                    source=made_up,
+                )
 
     asyncio.run(make())
     return found

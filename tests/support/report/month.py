@@ -1,5 +1,6 @@
 """A month of nights, for what draws, models or queries the facts of many publications."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from tests.support.report.stores import ANY, NEVER, missed, privacy, safety, seen, withhold
@@ -29,6 +30,11 @@ async def month(world: World, *, nights: int = NIGHTS) -> None:
             await world.publish(*reads, kind=RunKind.BACKFILL, limits=ANY)
             world.fake.advance(-61.5)
         world.fake.advance(86_400 - 61.5)
+
+
+def last_night(world: World, persons: int) -> Iterator[PersonRead]:
+    """Reads of the first so many persons after the month, two of whom cannot be read."""
+    return (_read(world, NIGHTS, number, is_last=True) for number in range(persons))
 
 
 def _read(world: World, night: int, number: int, is_last: bool) -> PersonRead:
