@@ -192,7 +192,9 @@ def create_persons():
         "ix_person_departed_no", "person", ["departed_no"], **where("departed_no IS NOT NULL")
     )
     op.create_index("ix_person_local_ref", "person", ["local_ref"])
-    op.create_index("ix_person_missed_no", "person", ["missed_no"], **where("missed_no IS NOT NULL"))
+    op.create_index(
+        "ix_person_missed_no", "person", ["missed_no"], **where("missed_no IS NOT NULL")
+    )
     op.create_index("uq_person_person_key", "person", ["person_key"], unique=True)
     op.create_table(
         "person_area",
