@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.pts_answers import CONTRACT, SAFETY, contract
-from worker.cli.fields import Field, fields_in
+from worker.cli.fields import Field
 from worker.cli.proposal import Proposal, learned
 from worker.core.contract import AreaContract
 from worker.http.response import HttpResponse
@@ -19,7 +19,7 @@ RECORD = {"id": "1", "confidentialityCode": "N", **OWNER}
 def proposed(*answers: Any, known: AreaContract = KNOWN, header: str = "") -> Proposal:
     proposal = Proposal(SAFETY, known)
     headers = {f"header:{header}": Field("header")} if header else {}
-    proposal.read(fields_in(answers), headers)
+    proposal.read(answers, headers)
     assert proposal.contract is not None
     return proposal
 
@@ -96,7 +96,9 @@ def test_what_is_declared_around_the_records_stands():
     made = proposed(answer, {**answer, "errors": [], "pagingReference": 7}, known=known)
     assert made.contract == known
     assert refused(made) == ["pagingReference"]
-    assert proposed({"items": [RECORD], "errors": None}, known=known).table["ignore"] == []
+    gone = proposed({"items": [RECORD], "errors": None}, known=known)
+    assert (gone.table["ignore"], gone.table["paging"]) == (["errors", "gone"], None)
+    assert notes(gone, "paging") == "in force, and not in these answers: page"
     moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
     assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 

@@ -17,46 +17,43 @@ _TABLES: Final = ("columns", "values", "extra")  # each is a table of its own
 
 
 def contract_toml(
-    contract: Contract, known: Contract, proposals: Mapping[str, "Proposal"]
+    contract: Contract, in_force: Contract, proposals: Mapping[str, "Proposal"]
 ) -> tuple[str, list[dict[str, Any]]]:
     """A contract as a file that reads back to the same one, and a list of its open points.
 
-    Each is a comment ``# TODO 1: …`` at its key; the list has its number, area, key and text.
-
-    Args:
-        known: the one in force: each line of a proposal that differs is marked.
+    Each is a comment ``# TODO 1: …`` at its key. Each line that differs from the contract in force
+    is marked.
     """
     lines, todos = list[str](), list[dict[str, Any]]()
 
-    def add_todos(area: str, key: str) -> None:
+    def add(area: str, key: str, *below: str) -> None:
         for note in proposals[area].notes if area in proposals else ():
             if note.key == key:
-                text, number = visible(note.text), len(todos) + 1
-                todos.append({"number": number, "area": area, "key": key, "text": text})
-                lines.append(f"# TODO {number}: {text}")
+                todo = {"number": len(todos) + 1, "area": area, "key": key}
+                todos.append({**todo, "text": visible(note.text)})
+                lines.append("# TODO {number}: {text}".format(**todos[-1]))
+        lines.extend(below)
 
     for area, declared in contract.items():
-        table, before = declared.model_dump(mode="json"), known[area].model_dump(mode="json")
+        table = declared.model_dump(mode="json")
+        before = in_force[area].model_dump(mode="json")
         lines.append(f"[{area}]")
         for key in (key for key in table if key not in _TABLES):
-            add_todos(area, key)
-            lines += _lines(key, table, before)
+            add(area, key, *_lines(key, table, before))
         for key in _TABLES:
             lines += ["", f"[{area}.{key}]"]
-            add_todos(area, key)
+            add(area, key)
             for name in {**before[key], **table[key]}:
                 lines += _lines(name, table[key], before[key])
-        lines += [
-            *(f"# {line}" for line in (proposals[area].candidates if area in proposals else ())),
-            "",
-        ]
+        lines += [f"# {line}" for line in (proposals[area].candidates if area in proposals else ())]
+        lines.append("")
     return "\n".join(lines), todos
 
 
-def _lines(key: str, table: dict[str, Any], known: dict[str, Any]) -> Iterator[str]:
-    """A line; above it the one in force, if that differs, which stands alone if the key is gone."""
+def _lines(key: str, table: dict[str, Any], in_force: dict[str, Any]) -> Iterator[str]:
+    """A line; above it that in force, if it differs, which stands alone if the key is gone."""
     line = toml_line(key, table[key]) if key in table else ""
-    before = toml_line(key, known[key]) if key in known else ""
+    before = toml_line(key, in_force[key]) if key in in_force else ""
     if before not in {line, ""}:
         yield f"# in force: {before}"
     if line:
@@ -75,4 +72,4 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_value, value))}]"
     text = json.dumps("none" if value is None else value, ensure_ascii=False, default=text_of)
-    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text)

@@ -11,14 +11,15 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_table
-from worker.core.display import visible
+from worker.core.display import listed, visible
 from worker.errors import AreaError, ExitCode, RosterError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.cli.openapi import Operation
+    from worker.cli.openapi import OpenApi, Operation
     from worker.cli.proposal import Proposal
     from worker.core.model import Person
+    from worker.http.response import HttpResponse
 
 _PERSONS_MAX: Final = 100
 _BYTES_MAX: Final = 64 << 20
@@ -47,9 +48,9 @@ def show(cli: options.Cli) -> None:
     from worker.cli.toml_text import contract_toml
 
     app = cli.load(None)
-    known, origin = app.contract(), app.settings.api.contract_file
-    text, _ = contract_toml(known, known, {})
-    cli.emit({"origin": origin, "contract": tomllib.loads(text)}, lambda: print(text, end=""))
+    text, _ = contract_toml(app.contract(), app.contract(), {})
+    document = {"origin": app.settings.api.contract_file, "contract": tomllib.loads(text)}
+    cli.emit(document, lambda: print(text, end=""))
 
 
 @command.command("from-openapi")
@@ -79,34 +80,34 @@ def from_openapi(
     app = cli.load(None)
     content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
     document = OpenApi(content, urlsplit(app.settings.api.base_url or "").path)
-    known, proposals = app.contract(), dict[str, Any]()
+    contract, proposals = app.contract(), dict[str, Any]()
     paths = {"patient-safety": safety, "patient-privacy": privacy}
     for area in app.areas():
-        candidates = document.candidates(area, known[area.name])
-        path, operations = paths[area.name], document.operations
-        chosen = _named(path, operations) if path else _chosen(cli, area.name, candidates)
-        proposals[area.name] = document.proposal(area, known[area.name], candidates, chosen)
+        candidates = document.candidates(area, contract[area.name])
+        path = paths[area.name]
+        chosen = _named(path, document) if path else _chosen(cli, area.name, candidates)
+        proposals[area.name] = document.proposal(area, contract[area.name], candidates, chosen)
     return _report(cli, app, proposals, out)
 
 
-def _named(path: str, operations: list["Operation"]) -> "Operation":
-    for operation in operations:
+def _named(path: str, document: "OpenApi") -> "Operation":
+    for operation in document.operations:
         if operation.path.rstrip("/") == path.rstrip("/"):
             return operation
-    paths = ", ".join(operation.path for operation in operations[:_SHOWN_MAX])
+    paths = listed([operation.path for operation in document.operations])
     raise UsageError(f"the document has no operation {path}", hint=f"its paths are {paths}")
 
 
 def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
-    """The likeliest operation of an area; a person's choice, if it is not the only one."""
+    """The only likely operation; if there are others, the choice of a person at a terminal."""
     likely = [operation for operation in candidates if operation.is_likely]
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
-    for number, operation in enumerate(candidates[:_SHOWN_MAX], 1):
-        line = f"{number:3}  {operation.method} {operation.path}  {operation.remark}"
-        click.echo(visible(line), err=True)
-    kind = click.IntRange(0, min(len(candidates), _SHOWN_MAX))
+    candidates = candidates[:_SHOWN_MAX]
+    for number, operation in enumerate(candidates, 1):
+        click.echo(visible(f"{number:3}  {operation.name}  {operation.remark}"), err=True)
+    kind = click.IntRange(0, len(candidates))
     number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
     return candidates[number - 1] if number else None
 
@@ -122,9 +123,8 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
     first page of each answer is read. The output has names of fields, their types and how many
     records have them, never a value; for a refusal (4xx), the names of its fields.
 
-    With the file of `from-openapi` as `api.contract_file` it closes what only answers can show. The
-    output is as there, without operations. Exit code 65 while no answer about an area could
-    be used.
+    With the file of `from-openapi` as `api.contract_file` it closes the points that only answers
+    can show. Exit code 65 while no answer about an area could be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
@@ -133,20 +133,19 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
 
 async def _learned(app: "App") -> dict[str, "Proposal"]:
-    """What live answers about the persons on standard input suggest of each area."""
+    """The proposal of each area from live answers about the persons on standard input."""
     from worker.cli.proposal import learned
     from worker.core.breaker import verdict_of
 
-    persons, known = await _persons(app), app.contract()
-    answers = {area: list[Any]() for area in app.areas()}
+    persons, contract, size = await _persons(app), app.contract(), 0
+    answers = {area: list["HttpResponse"]() for area in app.areas()}
     try:
         async with app.reader(app.pace(), attempts_max=2) as reader:
             for person in persons:
-                for area, found in answers.items():
-                    found.append(await reader.ask(person, area.name))
-                if sum(len(one.body) for found in answers.values() for one in found) > _BYTES_MAX:
-                    break
-        return {area.name: learned(area, known[area.name], answers[area]) for area in answers}
+                for area in answers if size <= _BYTES_MAX else ():
+                    answers[area].append(await reader.ask(person, area.name))
+                    size += len(answers[area][-1].body)
+        return {area.name: learned(area, contract[area.name], answers[area]) for area in answers}
     except AreaError as error:
         raise verdict_of(error) from None
 
@@ -157,9 +156,9 @@ async def _persons(app: "App") -> list["Person"]:
     from worker.roster.csv_file import CsvRoster
 
     persons = list[Person]()
-    given = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
+    roster = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
     try:
-        async for entry in given.entries():
+        async for entry in roster.entries():
             if isinstance(entry, RosterLineError):
                 raise UsageError(f"{entry.where}: {entry.problem}")
             if entry.is_h_number and not app.sends_h_numbers:
@@ -174,28 +173,28 @@ async def _persons(app: "App") -> list["Person"]:
 def _report(
     cli: options.Cli, app: "App", proposals: dict[str, "Proposal"], out: Path | None
 ) -> int:
-    """Print the findings, the proposed contract, which may go to a file, and its open points."""
+    """Print the proposed contract or write it to a file; print its open points."""
     from worker.cli.toml_text import contract_toml
     from worker.files import named_faults, write_new
 
-    known = app.contract()
-    made = {name: one.contract for name, one in proposals.items() if one.contract is not None}
-    text, todos = contract_toml({**known, **made}, known, proposals)
+    in_force = app.contract()
+    made = {area: proposal.contract for area, proposal in proposals.items() if proposal.contract}
+    text, todos = contract_toml({**in_force, **made}, in_force, proposals)
     if out is not None and made:
         with named_faults(out):
             write_new(out, text.encode())
     document = {
         "file": out if made else None,
         "areas": {
-            name: {"operations": one.operations, "facts": one.facts, "fields": one.rows}
-            for name, one in proposals.items()
+            area: {"operations": each.operations, "facts": each.facts, "fields": each.fields}
+            for area, each in proposals.items()
         },
         "contract": tomllib.loads(text if made else ""),
         "todos": todos,
         "questions": _questions(proposals),
     }
     cli.emit(document, lambda: _print(document, text if made and out is None else ""))
-    missing = [name for name in proposals if name not in made]
+    missing = [area for area in proposals if area not in made]
     if missing and not cli.as_json:
         click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
     return ExitCode.DATA_CONTRACT if missing else ExitCode.OK
@@ -204,23 +203,21 @@ def _report(
 def _questions(proposals: dict[str, "Proposal"]) -> list[str]:
     """The first questions to NHN that close open points, each with its areas."""
     areas = dict[str, dict[str, None]]()
-    for name, proposal in proposals.items():
+    for area, proposal in proposals.items():
         for note in filter(lambda note: note.question, proposal.notes):
-            areas.setdefault(note.question, {})[name] = None
+            areas.setdefault(note.question, {})[area] = None
     return [f"{' and '.join(names)}: {text}" for text, names in areas.items()][:_QUESTIONS_MAX]
 
 
 def _print(document: dict[str, Any], text: str) -> None:
-    """Everything but the contract itself is a comment, so that all of it is a TOML file."""
+    """Print a TOML file: everything but the contract itself is a comment."""
     areas = document["areas"].items()
-    shown = [(name, area["operations"][:_SHOWN_MAX]) for name, area in areas]
-    rows = [(name, *row.values()) for name, operations in shown for row in operations]
-    print_table(("area", "operation", "server", "remark"), rows, indent="# ")
-    for name, area in areas:
-        print("".join(f"# {name}: {visible(fact)}\n" for fact in area["facts"]), end="")
-    if not rows:  # a document is there to be looked at
-        rows = [(name, *row.values()) for name, area in areas for row in area["fields"]]
-        print_table(("area", "field", "kinds", "records"), rows, indent="# ")
+    rows = [{"area": a, **row} for a, shown in areas for row in shown["operations"][:_SHOWN_MAX]]
+    # The fields of answers; those of a document can be looked up in it.
+    rows = rows or [{"area": area, **row} for area, shown in areas for row in shown["fields"]]
+    print_table([*rows[0]] if rows else [], [[*row.values()] for row in rows], indent="# ")
+    for area, shown in areas:
+        print("".join(f"# {area}: {visible(fact)}\n" for fact in shown["facts"]), end="")
     print(f"\n{text}" if text else f"\n# Written: {document['file'] or 'nothing'}")
     print(f"# Open points: {len(document['todos'])}")
     for todo in document["todos"]:
