@@ -148,6 +148,7 @@ def test_numbers_of_dotnet_10(number: str):
         "type: integer, enum: [0, 1, 7], x-enumNames: [N, Noru, NORN_EPO]",
         "format: int32, enum: [0, 1, 7], x-enum-varnames: [N, noru, NORN_EPO]",
         'type: integer, enum: [0, 1, 7], description: "0 = N\\n1 = NORU\\n7 = NORN_EPO"',
+        'type: integer, description: "<i>0</i> - N<br><i>1</i> - noru<br><i>7</i> - NORN_EPO"',
         'type: integer, description: "The code: 0: N, 1: NORU (delayed), 7: NORN_EPO"',
     ],
 )
@@ -212,6 +213,12 @@ def test_hal_links():
     assert (
         read(document(answer=f"_links: {{properties: {{last: {link}}}}}")).table["paging"] is None
     )
+
+
+def test_an_object_around_the_records():
+    """It may be null in an answer, even if the document does not say so."""
+    made = read(document(answer="error: {properties: {code: {type: string}}}"))
+    assert "an answer with error, error.code is refused" in notes(made, "ignore")
 
 
 def test_response_headers():
@@ -351,6 +358,8 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
         (b"swagger: '2.0'", "a Swagger 2.0 document"),
         (b"openapi: 3.0.0\npaths: [", 'in "<byte string>", line 3, column 1'),
         (b"openapi: \xff", "neither JSON nor YAML in UTF-8"),
+        (b'{"openapi": "3.0.0", "openapi": "3.1.0"}', "a key twice"),
+        (b"openapi: 3.0.0\nopenapi: 3.1.0", "a key twice"),
         (b"openapi: 3.0.0\na: &a {b: 1}\nc: {<<: *a}", "a merge (<<)"),
         (b"openapi: 3.0.0\na: &a [*a]", "recursion"),
         (b"? [a]\n: b", "or a key that is no text"),

@@ -6,7 +6,7 @@ limit on the number of schemas applies to each area separately.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -20,9 +20,8 @@ from worker.cli.proposal import Proposal
 from worker.core.answer import TELLING
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
-from worker.core.display import listed
 from worker.core.paths import DEPTH_MAX
-from worker.errors import DataContractError, UsageError
+from worker.errors import DataContractError
 from worker.masking import masked
 
 _VALUES_MAX: Final = 1_000_000
@@ -42,7 +41,6 @@ _OF_TYPE: Final = {name: name for name in KINDS.values()} | {
 }  # fmt: skip
 _OF_FORMAT: Final = {"int32": {"integer"}, "int64": {"integer"}, "uri": {"url"}, "url": {"url"}}
 _YAML_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_YAML_TAGS: Final = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"}
 _YAML_SCALAR: Final = re.compile(r"true|false|-?(0|[1-9]\d{0,17})")
 
 
@@ -54,8 +52,7 @@ class Operation(NamedTuple):
     server: str
     remark: str  # the reasons against it
     levels: tuple[dict[str, Any], dict[str, Any]]  # its path and itself, in the document
-    words: str  # its path and its id, plain
-    rank: tuple[Any, ...]  # whether it can be called, is a search, and is current; its version
+    can_be_called: bool
     is_likely: bool = False  # whether it can be called, and is named like a search of the area
 
 
@@ -79,30 +76,20 @@ class OpenApi:
         resource = Specification.OPAQUE.create_resource(self._document)
         self._resolver = Registry[Any]().with_resource("", resource).resolver()
         self._base_path, self._schemas_left = base_path.rstrip("/"), _VALUES_MAX
-        self._operations = [*self._read_operations()]
-
-    def operation(self, path: str) -> Operation:
-        """The operation at a path.
-
-        Raises:
-            UsageError: the document has none.
-        """
-        for operation in self._operations:
-            if operation.path.rstrip("/") == path.rstrip("/"):
-                return operation
-        paths = listed([operation.path for operation in self._operations])
-        raise UsageError(f"the document has no operation {path}", hint=f"its paths are {paths}")
+        self.operations = [*self._read_operations()]
 
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
         """The operations that could be meant, the likeliest first; all if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
-        for operation in self._operations:
-            is_in_force = operation.path == in_force.path
-            matches = [is_in_force or word in operation.words for word in words]
-            can_be_called, is_search, *_ = operation.rank
-            is_likely = any(matches) and can_be_called and (is_search or is_in_force)
-            rank = any(matches), is_likely, matches, operation.rank, is_in_force
-            ranked.append((rank, operation._replace(is_likely=is_likely)))
+        for operation in self.operations:
+            path, is_in_force = operation.path, operation.path == in_force.path
+            names = plain(path), plain(_in(operation.levels[1], "operationId", str))
+            matches = [is_in_force or word in "".join(names) for word in words]
+            is_search = is_in_force or any(map(_SEARCH.search, names))
+            is_likely = any(matches) and is_search and operation.can_be_called
+            version = [int(n) for text in _VERSION.findall(path)[-1:] for n in text.split(".")]
+            rank = is_likely, operation.can_be_called, is_search, matches, not operation.remark
+            ranked.append(((any(matches), *rank, version), operation._replace(is_likely=is_likely)))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
         named = [operation for rank, operation in ranked if rank[0]]
         return named or [operation for _, operation in ranked]
@@ -118,8 +105,7 @@ class OpenApi:
         proposal, self._schemas_left = Proposal(area, in_force, is_complete=True), _SCHEMAS_MAX
         others = [other for other in candidates if chosen is None or other.name != chosen.name]
         for operation in others if chosen is None else [chosen, *others]:
-            marks = ["chosen"] if operation is chosen else []
-            remark = "; ".join([*marks, *filter(None, [operation.remark])])
+            remark = "chosen" if operation is chosen else operation.remark
             row = {"operation": operation.name, "server": operation.server, "remark": remark}
             proposal.operations.append(row)
         if chosen is None:
@@ -141,60 +127,51 @@ class OpenApi:
         _, body = operation.levels
         request = self._schema(body.get("requestBody"))
         proposal.parameters = [*self._parameters(operation, request)]
-        proposal.send_person(fields_in([self._example([request])]))
+        proposal.send_person(fields_in([self._example(request)]))
         answers = _in(body, "responses", dict)
         code = next((code for code in ("200", "2XX", "default") if code in answers), "")
         answer = self._merged(answers.get(code))
         names = [name.lower() for name in _in(answer, "headers", dict)]
         headers = {HEADER + name: Field("header") for name in TELLING if name in names}
         statuses = [status for status in (204, 404) if str(status) in answers]
-        proposal.read([self._example([self._schema(answer)])], headers, statuses)
+        proposal.read([self._example(self._schema(answer))], headers, statuses)
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
         """The parameters in the query and the headers, and the first level of the body."""
         parameters = dict[tuple[str, str], dict[str, Any]]()
         for level in operation.levels:  # those of an operation replace those of its path
             for parameter in map(self._merged, _in(level, "parameters", list)):
-                key = _PLACES.get(_in(parameter, "in", str), ""), _in(parameter, "name", str)
-                parameters[key] = {**parameter, **self._merged(parameter.get("schema"))}
+                place = _PLACES.get(_in(parameter, "in", str), "")
+                schema = self._merged(parameter.get("schema"))
+                parameters[place, _in(parameter, "name", str)] = {**schema, **parameter}
         for (place, name), parameter in parameters.items():
             if place:
                 yield Parameter(place, name, parameter.get("required") is True, parameter)
-        parts = self._parts(request)
-        required = {str(name) for part in parts for name in _in(part, "required", list)}
-        for part in parts:
-            for name, schema in _in(part, "properties", dict).items():
-                yield Parameter("body", name, name in required, self._merged(schema))
+        required = {str(n) for part in self._parts(request) for n in _in(part, "required", list)}
+        for name, schema in self._merged(request)["properties"].items():
+            yield Parameter("body", name, name in required, self._merged(schema))
 
     def _read_operations(self) -> Iterator[Operation]:
         for path, reference in _in(self._document, "paths", dict).items():
             item = self._merged(reference)
             for method in ("post", "get"):
-                if isinstance(body := item.get(method), dict):
-                    yield self._operation(method.upper(), path, item, body)
-
-    def _operation(
-        self, method: str, path: str, item: dict[str, Any], body: dict[str, Any]
-    ) -> Operation:
-        refusals, is_deprecated = (
-            [*self._refusals(method, path, body)],
-            body.get("deprecated") is True,
-        )
-        remark = "; ".join([*(["deprecated"] if is_deprecated else []), *refusals])
-        names = plain(path), plain(_in(body, "operationId", str))
-        version = [
-            int(number) for number in re.findall(r"\d+", *_VERSION.findall(path)[-1:] or [""])
-        ]
-        rank = not refusals, any(map(_SEARCH.search, names)), not is_deprecated, version
-        server, base = self._server(body, item)
-        path = base + path
-        return Operation(
-            f"{method} {path}", path, server, remark, (item, body), "".join(names), rank
-        )
+                body = item.get(method)
+                if isinstance(body, dict):
+                    remarks = ["deprecated"] if body.get("deprecated") is True else []
+                    refusals = [*self._refusals(method, path, body)]
+                    server, base = self._server(body, item)
+                    yield Operation(
+                        name=f"{method.upper()} {base}{path}",
+                        path=base + path,
+                        server=server,
+                        remark="; ".join([*remarks, *refusals]),
+                        levels=(item, body),
+                        can_be_called=not refusals,
+                    )
 
     def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The reasons why the worker cannot call an operation."""
-        if method != "POST":
+        if method != "post":
             yield "a GET operation: the worker sends POST, and no identifier in an address"
         if "{" in path:
             yield "a parameter in its path: write into `path` the path as it is called"
@@ -221,25 +198,20 @@ class OpenApi:
         kinds = (kind for kind in content if "json" in kind and "problem" not in kind)
         return _in(content, next(kinds, "*/*"), dict).get("schema")
 
-    def _example(self, schemas: list[Any], above: tuple[int, ...] = ()) -> Any:
-        """An answer as these schemas describe it, with a ``Field`` in place of each value.
+    def _example(self, schema: Any, above: tuple[Any, ...] = ()) -> Any:
+        """An answer as a schema describes it, with a ``Field`` in place of each value.
 
         An array has one element. An object within itself is a leaf.
         """
-        parts = [part for schema in schemas for part in self._parts(schema)]
-        nested = [id(part) for part in parts if part.keys() & {"properties", "items"}]
-        if {*nested} & {*above} or len(above) > _DEPTH_MAX:
-            return _field(parts)
-        properties, elements = dict[str, list[Any]](), list[Any]()
-        for part in parts:
-            elements += [part["items"]] if "items" in part else []
-            for name, schema in _in(part, "properties", dict).items():
-                properties.setdefault(name, []).append(schema)
-        inside = (*above, *nested)
-        if elements:
-            return [self._example(elements, inside)]
-        example = {name: self._example(below, inside) for name, below in properties.items()}
-        return example or _field(parts)
+        merged = self._merged(schema)
+        reference = merged.get("$ref")
+        if (reference and reference in above) or len(above) > _DEPTH_MAX:
+            return _field(merged)
+        inside = (*above, reference)
+        if "items" in merged:
+            return [self._example(merged["items"], inside)]
+        properties = merged["properties"].items()
+        return {name: self._example(below, inside) for name, below in properties} or _field(merged)
 
     def _parts(self, schema: Any) -> list[dict[str, Any]]:
         """The schemas that one is made of: its references, ``allOf``, and each choice."""
@@ -263,27 +235,34 @@ class OpenApi:
             raise DataContractError(text, hint=hint) from None
 
     def _merged(self, value: Any) -> dict[str, Any]:
-        """An object with the keys of its reference; keys beside a reference take precedence."""
-        return {key: part[key] for part in reversed(self._parts(value)) for key in part}
+        """An object with the keys of its parts, of which the first counts.
+
+        Properties and descriptions are those of all parts.
+        """
+        merged, properties, texts = dict[str, Any](), dict[str, Any](), list[str]()
+        for part in self._parts(value):
+            if part.get("type") != "null":
+                for key, item in part.items():
+                    merged.setdefault(key, item)
+                for name, schema in _in(part, "properties", dict).items():
+                    properties.setdefault(name, schema)
+                texts.append(_in(part, "description", str))
+        return merged | {"properties": properties, "description": "\n".join(filter(None, texts))}
 
 
-def _field(parts: list[dict[str, Any]]) -> Field:
-    """A leaf's kinds, and its codes with their names, as far as the document has them."""
-    kinds, codes, text = set[str](), dict[str, str](), ""
-    for part in parts:
-        values = [value for value in _in(part, "enum", list) if type(value) in KINDS]
-        names = _in(part, "x-enumNames", list) or _in(part, "x-enum-varnames", list)
-        names = names if len(names) == len(values) else [""] * len(values)
-        for value, name in zip(values, names, strict=True):
-            codes[str(value)] = str(name or (value if isinstance(value, str) else ""))
-        types = _in(part, "type", list) or [part.get("type")]
-        # .NET 10 declares a number as `["integer", "string"]`, or by its format alone.
-        of_format = _OF_FORMAT.get(_in(part, "format", str))
-        of_values = {KINDS[type(value)] for value in values}
-        kinds |= of_values or of_format or {_OF_TYPE.get(str(name), "") for name in types}
-        text += _TAG.sub(" ", _in(part, "description", str)) + "\n"
+def _field(schema: dict[str, Any]) -> Field:
+    """The kinds of a leaf, and its codes with their names, as far as the document has them."""
+    values = [value for value in _in(schema, "enum", list) if type(value) in KINDS]
+    names = _in(schema, "x-enumNames", list) or _in(schema, "x-enum-varnames", list)
+    codes = {str(value): value if isinstance(value, str) else "" for value in values}
+    if len(names) == len(values):
+        codes = {str(value): str(name) for value, name in zip(values, names, strict=True)}
+    types = _in(schema, "type", list) or [schema.get("type")]
+    # .NET 10 declares a number as `["integer", "string"]`, or by its format alone.
+    kinds = {KINDS[type(value)] for value in values} or _OF_FORMAT.get(_in(schema, "format", str))
+    kinds = kinds or {_OF_TYPE.get(str(name), "") for name in types}
     if "integer" in kinds:
-        described = dict(_NAMED_NUMBER.findall(text))
+        described = dict(_NAMED_NUMBER.findall(_TAG.sub(" ", schema["description"])))
         codes |= {value: name for value, name in described.items() if not codes.get(value)}
     return Field("|".join(sorted(kinds - {""})), 1, codes)
 
@@ -292,7 +271,7 @@ def _parsed(content: bytes) -> Any:
     """The document, in JSON or YAML."""
     try:
         with suppress(ValueError):
-            return json.loads(content)
+            return json.loads(content, object_pairs_hook=_object)
         return _plain(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
     except (yaml.YAMLError, RecursionError) as error:
         reason = masked(" ".join(str(error).split())[:_REASON_MAX])
@@ -306,13 +285,21 @@ def _plain(node: yaml.Node | None, left: Iterator[int]) -> Any:
     if isinstance(node, yaml.MappingNode):
         if any(not isinstance(key, yaml.ScalarNode) or key.value == "<<" for key, _ in node.value):
             raise DataContractError("a merge (<<) or a key that is no text: write it out")
-        return {key.value: _plain(value, left) for key, value in node.value}
+        return _object([(key.value, _plain(value, left)) for key, value in node.value])
     if isinstance(node, yaml.SequenceNode):
         return [_plain(value, left) for value in node.value]
-    if node is None or node.tag == "tag:yaml.org,2002:null":
+    if node is None or node.tag.endswith(":null"):
         return None
-    is_json = node.tag in _YAML_TAGS and _YAML_SCALAR.fullmatch(node.value.lower())
+    is_json = node.tag.endswith((":bool", ":int")) and _YAML_SCALAR.fullmatch(node.value.lower())
     return json.loads(node.value.lower()) if is_json else node.value
+
+
+def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. A repeated key would hide a value, and parsers differ in which one."""
+    values = dict(members)
+    if len(values) < len(members):
+        raise DataContractError("an object has a key twice: correct the document")
+    return values
 
 
 def _in(value: Any, name: str, kind: type) -> Any:

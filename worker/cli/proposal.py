@@ -35,8 +35,8 @@ from worker.http.response import HttpResponse
 from worker.masking import masked
 
 _OK: Final = 200
+_REMARKS: Final = ("example", "enum", "description")
 _HINT_MAX: Final = 200
-_NO_RECORDS: Final = frozenset({204, 404})
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
 _NAMES_A_PERSON: Final = re.compile("name|navn|e?mail|epost|phone|telefon|user|hpr|author|employee")
@@ -263,16 +263,15 @@ class Proposal:
 
     def _paging(self, roles: Mapping[str, str]) -> dict[str, Any] | None:
         """The style of paging that the fields of answers and requests suggest."""
+        parameters = [each for each in self.parameters if each.place != "headers"]
         for style, model in STYLES.items():
-            asks = [each for each in self.parameters if style in roles_of(each.name, Field(""))]
-            if style in roles or (asks and style in {"page", "offset"}):
-                is_sending = "send_as" in model.model_fields
-                asking = self._asking(style, roles.get(style, ""), asks) if is_sending else {}
-                paging = {**asking, **roles, "style": style, "field": roles.get(style)}
-                return {
-                    key: paging[key] for key in model.model_fields if paging.get(key) is not None
-                }
-        sizes = [each.name for each in self.parameters if _SIZE.fullmatch(plain(each.name))]
+            keys, field = model.model_fields, roles.get(style)
+            asks = [each for each in parameters if style in roles_of(each.name, Field(""))]
+            if field or (asks and style in {"page", "offset"}):
+                asking = self._asking(style, field or "", asks) if "send_as" in keys else {}
+                paging = {**asking, **roles, "style": style, "field": field}
+                return {key: paging[key] for key in keys if paging.get(key) is not None}
+        sizes = [each.name for each in parameters if _SIZE.fullmatch(plain(each.name))]
         if sizes:
             text = f"a request can have {listed(sizes)}, but nothing asks for the next page"
             self.note("paging", text, [])
@@ -304,8 +303,9 @@ class Proposal:
                 if (value := parameter.value(before.get(name.lower()))) is not None:
                     after[name] = value
                 elif parameter.is_required:
-                    schema = masked(json.dumps(parameter.schema, ensure_ascii=False))[:_HINT_MAX]
-                    text = f"{name!r} is required, and the document has no value: {schema}"
+                    remarks = {key: parameter.schema.get(key) for key in _REMARKS}
+                    remark = masked(json.dumps({k: v for k, v in remarks.items() if v})[:_HINT_MAX])
+                    text = f"{name!r} is required, and the document has no value: {remark}"
                     self.note(place, text, [repr(name)])
                 else:
                     optional.append(name)
@@ -318,14 +318,13 @@ class Proposal:
         lists = [find(answer, parse_path(records)) for answer in answers] if records else []
         if None in lists and self._in_force.no_records == "failure":
             self.table["no_records"] = "empty"
-            text = (
-                f"{counted(lists.count(None), 'answer')} without the list: does it mean no records?"
-            )
-            self.note("no_records", text, [])
+            answers_without = counted(lists.count(None), "answer")
+            self.note("no_records", f"{answers_without} without the list: are they empty?", [])
         declared = {*self._in_force.empty_status}
         if self._is_complete:
             self.table["empty_status"] = sorted(statuses & {204, *declared})
-        for status in sorted(statuses & {204, 404} - declared if not self._is_complete else ()):
+            return
+        for status in sorted(statuses & {204, 404} - declared):
             text = f"answers with {status}: declare it only if it means no records"
             self.note("empty_status", text, [])
 
@@ -336,18 +335,15 @@ class Proposal:
         for path, field in around.items():
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
-            is_parent = is_empty and f"{contract.records}.".startswith(f"{path}.")
-            if path not in declared and not is_parent:
-                refused |= dict.fromkeys([*self._nulls(path, declared), path])
+            is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
+            if path not in declared and not is_null:
+                parent = path.rpartition(".")[0]  # an object of a document: it may be null, too
+                is_used = any(place.startswith(f"{parent}.") for place in declared)
+                is_named = parent and self._is_complete and not is_used
+                refused |= dict.fromkeys([parent, path] if is_named else [path])
         if refused:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
             self.note("ignore", f"{text} that records are missing", [*refused])
-
-    def _nulls(self, path: str, declared: set[str]) -> list[str]:
-        """The object of a field of a document, which may be null in an answer."""
-        parent = path.rpartition(".")[0] if self._is_complete else ""
-        is_used = any(place.startswith(f"{parent}.") for place in declared)
-        return [parent] if parent and not is_used else []
 
     def _note_losses(self) -> None:
         """Note the declarations in force without a counterpart."""
@@ -394,12 +390,8 @@ def learned(
         remedy = "check path, query, headers and body, and that these persons exist there"
         proposal.note("path", f"every request is refused: {request}; {remedy}")
         return proposal
-    headers = Counter(
-        HEADER + name
-        for response in responses
-        for name in TELLING
-        if response.status == _OK and name in response.headers
-    )
-    fields = {name: Field("header", number) for name, number in headers.items()}
+    headers = [response.headers for response in responses if response.status == _OK]
+    counts = {name: sum(name in each for each in headers) for name in TELLING}
+    fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
     proposal.read(documents[_OK], fields, statuses)
     return proposal

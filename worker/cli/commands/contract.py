@@ -11,12 +11,12 @@ import click
 
 from worker.cli import options
 from worker.cli.output import print_table
-from worker.core.display import visible
+from worker.core.display import listed, visible
 from worker.errors import AreaError, ExitCode, RosterError, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.cli.openapi import Operation
+    from worker.cli.openapi import OpenApi, Operation
     from worker.cli.proposal import Proposal
     from worker.core.model import Person
     from worker.http.response import HttpResponse
@@ -85,9 +85,17 @@ def from_openapi(
     for area in app.areas():
         candidates = document.candidates(area, contract[area.name])
         path = paths[area.name]
-        chosen = document.operation(path) if path else _chosen(cli, area.name, candidates)
+        chosen = _named(path, document) if path else _chosen(cli, area.name, candidates)
         proposals[area.name] = document.proposal(area, contract[area.name], candidates, chosen)
     return _report(cli, app, proposals, out)
+
+
+def _named(path: str, document: "OpenApi") -> "Operation":
+    for operation in document.operations:
+        if operation.path.rstrip("/") == path.rstrip("/"):
+            return operation
+    paths = listed([operation.path for operation in document.operations])
+    raise UsageError(f"the document has no operation {path}", hint=f"its paths are {paths}")
 
 
 def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
@@ -96,12 +104,12 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
-    listed = candidates[:_SHOWN_MAX]
-    for number, operation in enumerate(listed, 1):
+    candidates = candidates[:_SHOWN_MAX]
+    for number, operation in enumerate(candidates, 1):
         click.echo(visible(f"{number:3}  {operation.name}  {operation.remark}"), err=True)
-    kind = click.IntRange(0, len(listed))
+    kind = click.IntRange(0, len(candidates))
     number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
-    return listed[number - 1] if number else None
+    return candidates[number - 1] if number else None
 
 
 @command.command("learn")
@@ -115,9 +123,8 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
     first page of each answer is read. The output has names of fields, their types and how many
     records have them, never a value; for a refusal (4xx), the names of its fields.
 
-    With the file of `from-openapi` as `api.contract_file` it closes what only answers can show. The
-    output is as there, without operations. Exit code 65 while no answer about an area could
-    be used.
+    With the file of `from-openapi` as `api.contract_file` it closes the points that only answers
+    can show. Exit code 65 while no answer about an area could be used.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
