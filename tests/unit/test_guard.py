@@ -206,6 +206,14 @@ def test_a_first_publication_without_a_record_in_an_area():
         assert reasons_to_withhold(facts(areas=(other,)), LIMITS) == ()
 
 
+@pytest.mark.parametrize(("is_subset", "command"), [(False, "sync"), (True, "backfill")])
+def test_the_hint_names_the_command_that_accepts(is_subset, command):
+    """A `sync` does not accept the removals of a backfill."""
+    verdict = judge(removals(100, 60, 90, 50, is_subset=is_subset), LIMITS)
+    assert f"`pts-worker {command}" in verdict.hint
+    assert "--accept-removals" in verdict.hint
+
+
 def test_what_is_unusual_is_said():
     """Closings, departures and missing persons above a tenth of a limit, and lost values."""
     ordinary = structs.replace(removals(100, 60, 3, 3), departing=3, missing=3)

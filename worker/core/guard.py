@@ -34,6 +34,10 @@ _READ_HINT: Final = (
 _ACCEPT_HINT: Final = (
     "check PTS and the contract; if all is correct, run `pts-worker sync --accept-removals`"
 )
+_ACCEPT_SUBSET_HINT: Final = (
+    "check PTS and the contract; if all is correct, repeat the same `pts-worker backfill` with "
+    "--accept-removals"
+)
 
 
 class AreaFacts(Value, frozen=True, kw_only=True):
@@ -154,10 +158,12 @@ class Verdict(Value, frozen=True, kw_only=True):
     Attributes:
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
+        is_subset: whether the run is a backfill, whose removals no `sync` accepts.
     """
 
     unread: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
+    is_subset: bool = False
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -167,7 +173,9 @@ class Verdict(Value, frozen=True, kw_only=True):
     @property
     def hint(self) -> str:
         """The remedy. Removals can be accepted only if enough was read."""
-        return _READ_HINT if self.unread else _ACCEPT_HINT
+        if self.unread:
+            return _READ_HINT
+        return _ACCEPT_SUBSET_HINT if self.is_subset else _ACCEPT_HINT
 
 
 def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
@@ -175,6 +183,7 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     return Verdict(
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
         removals=(*_removals(facts, limits), *_empty_areas(facts, limits)),
+        is_subset=facts.is_subset,
     )
 
 

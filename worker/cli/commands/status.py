@@ -25,7 +25,7 @@ _TOTALS: Final = {
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
-    "run {run_id}: what it read was discarded. Any further `sync` reads everyone again "
+    "run {run_id}: what it read was discarded. Any further `{kind}` reads its persons again "
     "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
     "tenth, not a list of restrictions: look before you accept (operations.md, Withheld)"
 )
@@ -189,7 +189,9 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
         if run is runs[0] and run.exit_code == ExitCode.WITHHELD and run.finished_at:
             worked = span((run.finished_at - run.started_at).total_seconds())
             requests = run.totals["requests"]
-            print(_WITHHELD.format(run_id=run.run_id, requests=requests, time=worked))
+            print(
+                _WITHHELD.format(run_id=run.run_id, kind=run.kind, requests=requests, time=worked)
+            )
 
 
 def _print_withheld(withheld: "Withheld") -> None:
