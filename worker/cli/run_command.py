@@ -209,7 +209,8 @@ def _log_failure(error: Exception, request: RunRequest) -> ExitCode:
 
 def _log_summary(report: RunReport, progress: RunProgress) -> None:
     """Log ``run.summary``, with the ledger's totals or else this process's progress."""
-    counted = {name: one for name, one in asdict(progress).items() if isinstance(one, int)}
+    counters = {**asdict(progress), **asdict(progress.sent)}
+    counted = {name: count for name, count in counters.items() if isinstance(count, int)}
     log.info(
         "run.summary",
         run=report.run_id,
