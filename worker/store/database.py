@@ -35,11 +35,11 @@ T = TypeVar("T")
 PATIENCE_S: Final = 60.0
 """How long a transaction is retried before the database counts as unavailable."""
 LASTING_S: Final = 3_600.0
-"""How long a server may take over a transaction that lasts, as a publication or a report."""
+"""How long a server may take for a long transaction, such as a publication or a report."""
 _ANSWER_S_MIN: Final = 30.0
-"""How long a server may take over another one, unless patience is longer."""
+"""How long a server may take for any other transaction, unless patience is longer."""
 _STOPPED_S: Final = 4.0
-"""The time for an answer once a stop was requested; then nothing is tried again."""
+"""The time for an answer after a stop was requested. There are no retries after it."""
 _BUSY_S_MAX: Final = 5.0
 _WAIT_S_MAX: Final = 20.0
 """The longest time-outs of the drivers and the pool. Each is followed by another attempt."""
@@ -57,11 +57,11 @@ class Database:
     """The store's engine, and how its transactions are made.
 
     Attributes:
-        has_clock: there is a server whose clock all holders of a lease go by.
+        has_clock: there is a server, and all lease holders use its clock.
         gate: limits concurrent writes.
         limit_s: how long a server may take over a transaction.
-        stop: once it is set, a database that is away is waited for no longer.
-        given_up: why, once patience was over: nobody who asks it after that waits again.
+        stop: when set, waiting for an unavailable database ends.
+        given_up: the reason, after patience ran out. Later calls fail without waiting.
     """
 
     engine: AsyncEngine
@@ -85,7 +85,7 @@ class Database:
         return self.dialect.name == "sqlite"
 
     def lasting(self) -> "Database":
-        """The same, for what may last: a server has an hour over each transaction."""
+        """A database for long work: a server may take an hour for each transaction."""
         return replace(self, limit_s=max(self.limit_s, LASTING_S))
 
     async def read(
@@ -125,7 +125,7 @@ class Database:
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
-        # Patience begins with the first fault: what a long transaction did before was no waiting.
+        # Patience starts at the first error, because a long transaction is work, not waiting.
         since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
             if self.given_up:
@@ -194,7 +194,7 @@ class Database:
 
 
 async def execute(connection: AsyncConnection, statement: Executable) -> int:
-    """Execute one statement, for ``Database.write``; return how many rows it concerned."""
+    """Execute one statement, for ``Database.write``, and return the number of affected rows."""
     return (await connection.execute(statement)).rowcount
 
 
@@ -225,7 +225,7 @@ async def open_database(
             or disconnected process does not keep the lease's row locked for ever.
         ca_file: a private CA, trusted in addition to the machine's own (``tls.ca_file``).
         is_group_readable: the group of a SQLite file may read it (``database.group_readable``).
-        stop: once it is set, a server that is away is waited for no longer.
+        stop: when set, waiting for an unavailable server ends.
 
     Raises:
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the

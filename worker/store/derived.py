@@ -38,7 +38,7 @@ def derived_columns(area: ResourceArea, values: Mapping[str, Any]) -> dict[str, 
 def _counted(column: str, value: ColumnValue) -> str:
     """The value by which facts count a code.
 
-    Facts stay for ever, so they hold no text of PTS that could name a person.
+    Facts stay for ever, so they contain no text from PTS that could name a person.
     """
     if not value:
         return ""

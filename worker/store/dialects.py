@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
 def is_any_of(
     dialect: str, column: sa.ColumnElement[T], values: Collection[T]
 ) -> sa.ColumnElement[bool]:
-    """Whether a column has one of the values, which are one parameter, however many they are."""
+    """Whether a column has one of the values. They are one parameter, whatever their number."""
     if dialect == SQLITE:
         each = sa.func.json_each(msgspec.json.encode([*values]).decode()).table_valued("value")
         return column.in_(sa.select(each.c.value))
@@ -124,11 +124,11 @@ def typed(dialect: str, kind: Kind, value: Any) -> sa.ColumnElement[Any]:
 
 
 def prepare_publication(connection: sa.Connection, drafts: Sequence[sa.Table]) -> None:
-    """Give PostgreSQL's planner the figures and the memory that a publication needs.
+    """Give PostgreSQL's planner the statistics and the memory that a publication needs.
 
-    No job has analysed the drafts: autovacuum looks once a minute. The facts group all open
-    versions, which takes temporary files in 4 MB, the default. SQLite finds drafts by their key,
-    which begins with the run.
+    Autovacuum runs once a minute, so the drafts may have no statistics yet. The facts group all
+    open versions, which needs temporary files with the default of 4 MB. SQLite finds drafts by
+    their key, which begins with the run.
     """
     if connection.dialect.name == POSTGRESQL:
         analyse(connection, drafts)

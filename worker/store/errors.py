@@ -1,4 +1,4 @@
-"""What each error of a database driver means: again later, for somebody to mend, or our own bug.
+"""Classifies errors of the database drivers: retry later, operator must fix, or our own bug.
 
 One table, for both drivers. A lost lease is not a driver's error: ``store.runs.lease`` finds
 another token in its row.
@@ -19,7 +19,7 @@ from worker.store.sqlite import want_of_room
 
 
 class Ending(enum.Enum):
-    """What follows from an error."""
+    """The class of an error, which decides how it is handled."""
 
     OURS = "the worker's own error: a constraint, a value, or a bug"
     LATER = "another attempt may succeed; 69 when patience is over"
@@ -104,7 +104,7 @@ _BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign i
 
 
 def meaning_of(fault: BaseException) -> Ending:
-    """What follows from an error of SQLAlchemy, of a driver, or of the network."""
+    """The class of an error of SQLAlchemy, of a driver, or of the network."""
     found = _looked_up(fault)
     return found if isinstance(found, Ending) else Ending.MEND
 
@@ -114,7 +114,7 @@ def _looked_up(fault: BaseException) -> Ending | _Mended:
 
 
 def _signs(fault: BaseException) -> Iterator[str | int]:
-    """What the table may know an error by, the most telling first."""
+    """The keys under which the table may list an error, most specific first."""
     cause = getattr(fault, "orig", None) or fault
     yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
     state = getattr(cause, "sqlstate", None) or ""
@@ -134,12 +134,12 @@ def plain_reason(fault: BaseException) -> str:
 
 
 def described(fault: BaseException, url: URL) -> WorkerError:
-    """The error that ends a command: 69 for what may be over later, 78 for what must be mended.
+    """The error that ends a command: exit code 69 if a retry may help, 78 if it needs a fix.
 
     Args:
         fault: not ``Ending.OURS``.
-        url: of the database; its file, its host and port, or its role and name stand in the
-            message.
+        url: the database URL. The message contains its file, its host and port, or its role and
+            name.
     """
     meaning, reason = _looked_up(fault), plain_reason(fault)
     path = Path(url.database or "").absolute()

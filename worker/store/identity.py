@@ -1,6 +1,6 @@
-"""How persons are keyed in a store, and which PTS fills it: settled by its first run.
+"""How persons are keyed in a store, and which PTS fills it. The first run decides both.
 
-Both are checked before anybody is asked. Also which contract its answers have proven.
+Both are checked before the first request. Also stores which contract a probe has proven.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ async def see_identity(database: Database, identity: Identity) -> None:
 
 
 async def check_identity(lease: Lease, identity: Identity) -> None:
-    """``require_identity``; the first run notes its own.
+    """``require_identity``. The first run stores its identity.
 
     Raises:
         ConfigurationError: as there.
@@ -72,13 +72,13 @@ async def check_identity(lease: Lease, identity: Identity) -> None:
 
 
 async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
-    """Refuse a store that another PTS has filled; the first run notes its own (promise 12).
+    """Refuse a store filled from another PTS (promise 12). The first run stores its PTS.
 
-    What nobody was read from has filled nothing: a mistyped address can be mended.
+    Until a read has succeeded, the PTS can still change, so a mistyped address can be fixed.
 
     Args:
         service: ``core.hosts.service_of``.
-        is_accepted: a person says that it is the same PTS at a new address.
+        is_accepted: the operator confirms that it is the same PTS at a new address.
 
     Raises:
         ConfigurationError: the store was filled from another PTS.
@@ -125,6 +125,6 @@ async def note_probe(database: Database, contract: str) -> None:
     """Remember that a probe succeeded under this contract.
 
     Raises:
-        WorkerError: the database is away, or may not be written.
+        WorkerError: the database is unavailable or read-only.
     """
     await database.write(execute, update(store_identity).values(probed_contract=contract))

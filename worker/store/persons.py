@@ -1,8 +1,8 @@
-"""What the store knows of persons: the story of one (``explain``), and whom it could not read.
+"""Queries about persons: the story of one person (``explain``), and open failures.
 
-The story is what the views show. The failures are those of the latest run: one that is not
-published leaves them in its drafts until the next one begins. Of areas that it did not read, the
-last publication's failures stand.
+The story comes from the views. Failures come from the latest run. An unpublished run leaves its
+failures in its drafts until the next run starts. For areas that it did not read, the failures of
+the last publication apply.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from worker.store.schema.tables import FAILED, draft, draft_area, person, person
 from worker.views import FRESHNESS, HISTORY, View
 
 _OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
-"""Columns of the views that say who it is, and the same in each row."""
+"""Columns of the views that identify the person. They are equal in each row."""
 
 
 async def person_story(
@@ -29,11 +29,11 @@ async def person_story(
 ) -> dict[str, Any] | None:
     """The person's row, and of each area that of the freshness and those of the history.
 
-    Which publication counts is said by the store: no clock decides what is in force now.
+    The store decides which publication counts. No clock is involved.
 
     Args:
-        number: the publication that counts; a restriction is shown if its readers saw it.
-        is_past: leave out what they did not see.
+        number: the publication that counts. A restriction is shown if its readers saw it.
+        is_past: omit columns and rows that its readers did not see.
 
     Returns:
         None if the store does not have the key. An area that was never read, or of a person who
@@ -55,7 +55,7 @@ async def person_story(
 
 
 async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any] | None:
-    """The person's row with the times of its runs; None if there is none."""
+    """The person's row with the times of its runs, or None."""
     first, departed = run.alias("first"), run.alias("departed")
     found = await connection.execute(
         select(
@@ -74,7 +74,7 @@ async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any
 
 
 async def _rows(connection: AsyncConnection, view: View, person_key: str) -> list[dict[str, Any]]:
-    """The person's rows of a view, without the columns that say who it is."""
+    """The person's rows of a view, without the identifying columns."""
     table = view.table()
     columns = (column for column in table.c if column.name not in _OF_THE_PERSON)
     found = await connection.execute(select(*columns).where(table.c.person_key == person_key))
@@ -191,7 +191,7 @@ def _drafted_failures(latest: int) -> Select[Any]:
 async def unpublished_run(connection: AsyncConnection) -> int | None:
     """The latest run, if it is not published and its drafts still count.
 
-    A backfill that was stopped does not count: the next one begins anew, over the same failures.
+    A stopped backfill does not count, because the next one restarts with the same failures.
     """
     counts = or_(
         run.c.kind == RunKind.SYNC,

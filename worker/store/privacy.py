@@ -41,7 +41,7 @@ class Access(Value, frozen=True, kw_only=True):
         os_user: the operating-system account of the process.
         login_user: the account that logged in, if it is different and the system knows it.
         command: the command's name, without arguments.
-        purpose: as given by the user.
+        purpose: the purpose entered by the user.
     """
 
     os_user: str
@@ -56,7 +56,7 @@ async def record_access(
 ) -> None:
     """Add a row to the access log, and commit it.
 
-    It names only persons whom the store knows, so that a look-up after ``erase`` leaves no key.
+    The row names only persons in the store, so that a look-up after ``erase`` leaves no key.
 
     Args:
         person_key: the person, by the key of the store; None if all persons were accessed.
@@ -76,7 +76,7 @@ async def record_access(
 
 
 async def count_traces(database: Database, person_key: str) -> Mapping[str, int]:
-    """How many rows ``erase_traces`` removes of each table; empty of a person nobody knows."""
+    """The number of rows that ``erase_traces`` removes by table. Empty for an unknown person."""
 
     async def work(connection: AsyncConnection) -> Mapping[str, int]:
         rows = {}
@@ -112,7 +112,7 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
     again.
 
     Raises:
-        LeaseLostError: another holder took over; nothing was removed.
+        LeaseLostError: another holder took over. Nothing was removed.
     """
 
     async def work(connection: AsyncConnection) -> None:
@@ -125,7 +125,7 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
             sa.literal("erase"),
             person.c.person_id,
         )
-        # The feed holds numbers only: nothing of the person is left in it.
+        # The feed contains only numbers, so nothing about the person is left in it.
         await connection.execute(
             sa.insert(change_feed).from_select(
                 ("publication_no", "happened_at", "op", "person_id"),
@@ -159,7 +159,7 @@ _NOT_OURS: Final = sa.text("""
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
         AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
 """)
-"""How many tables VACUUM would skip, with a warning alone."""
+"""The number of tables that VACUUM would skip with only a warning."""
 _QUERIES_MAX: Final = 60
 _PAUSE_S: Final = 0.5
 
@@ -176,8 +176,8 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
             meanwhile.
 
     Raises:
-        UnavailableError: it cannot be done now. What was erased stays erased.
-        ConfigurationError: it can only be done by the owner of the tables.
+        UnavailableError: the data cannot be scrubbed now. Erased rows stay erased.
+        ConfigurationError: only the owner of the tables can do it.
     """
     try:
         async with database.gate:
@@ -223,7 +223,10 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
 
 
 async def _wait_for_holders(database: Database, connection: AsyncConnection) -> bool:
-    """Wait for what may still see the erased rows, as VACUUM keeps these; whether it has ended."""
+    """Wait for snapshots that may see the erased rows, and return whether they have ended.
+
+    VACUUM keeps rows that a snapshot may still see.
+    """
     erased = (await connection.execute(_NEXT)).scalar_one()
     for _ in range(_QUERIES_MAX):
         if not (await connection.execute(_HOLDERS, {"erased": erased})).scalar_one():

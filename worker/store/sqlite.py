@@ -22,7 +22,7 @@ from worker.trusted_files import SQLITE_SUFFIXES, examine_with_folder
 _MIB: Final = 1024 * 1024
 _ROOM_MIN: Final = 64 * _MIB
 _SHARED_BYTES: Final = 64 * 1024
-"""More than SQLite first makes of the ``-shm`` and the ``-wal`` beside a database."""
+"""More than the initial size of the ``-shm`` and ``-wal`` files beside a database."""
 _WAL_PAGES: Final = 5_000
 """How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
 
@@ -48,7 +48,7 @@ def require_file(url: URL, *, note: str = "") -> None:
     """Refuse a SQLite file that does not exist, instead of creating an empty one.
 
     Args:
-        note: what may explain it; stands first in the message.
+        note: a possible explanation, placed first in the message.
 
     Raises:
         ConfigurationError: the file does not exist.
@@ -65,10 +65,10 @@ def require_file(url: URL, *, note: str = "") -> None:
 def require_place(path: Path, *, is_group_readable: bool) -> None:
     """Refuse a missing folder, a folder in the file's place, and a database that others can reach.
 
-    The file need not be there. A folder that cannot be entered is not missing: SQLite will say so.
+    The file need not exist. A folder without search permission is not missing: SQLite reports it.
 
     Raises:
-        ConfigurationError: what is wrong, where, and what to do.
+        ConfigurationError: one of these is true. The message names the place and the remedy.
     """
     folder = path.absolute().parent
     if is_missing(folder):
@@ -93,9 +93,9 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a database that this account can read and cannot write, or what lies beside it.
+    """Refuse a database, or a file beside it, that this account can read but not write.
 
-    To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it.
+    Call it before SQLite opens the file, because SQLite copies its mode to the files beside it.
 
     Raises:
         ConfigurationError: the file or its folder cannot be written.
@@ -113,7 +113,7 @@ def require_writable(path: Path) -> None:
 
 
 def want_of_room(path: Path) -> str:
-    """What room is free where a database lies, if a run may want more; else empty."""
+    """The free disk space beside a database, if a run may need more, else empty."""
     free = _free_bytes(path)
     if free >= _ROOM_MIN:
         return ""
@@ -122,7 +122,7 @@ def want_of_room(path: Path) -> str:
 
 
 def _free_bytes(path: Path) -> int:
-    """On the disk of a database; as if there were room where that cannot be seen."""
+    """Free bytes on the disk of a database. If unknown, assume enough space."""
     with suppress(OSError):
         return shutil.disk_usage(path.parent).free
     return _ROOM_MIN
@@ -140,7 +140,7 @@ def set_rules(engine: AsyncEngine, *, is_group_readable: bool) -> None:
     def before_connect(*_: Any) -> None:
         if is_missing(path):
             # The file gets its mode as it is made, whatever the umask or the folder's default ACL.
-            # If something prevents that, SQLite will say so, too.
+            # If something prevents that, SQLite reports it, too.
             with suppress(OSError):
                 write_new(path, b"", mode=0o640 if is_group_readable else 0o600)
 
@@ -149,7 +149,7 @@ def set_rules(engine: AsyncEngine, *, is_group_readable: bool) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         if _free_bytes(path) < _SHARED_BYTES:
-            # `status` and `doctor` work on a full disk: what is not shared needs no file.
+            # `status` and `doctor` work on a full disk: an unshared WAL index needs no file.
             cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")

@@ -36,7 +36,7 @@ from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 
 _KEY_SHOWN: Final = 12
-"""Characters of a pseudonym that name a person to people."""
+"""Number of characters of a pseudonym that are shown to people."""
 
 
 class RunFacts(Value, frozen=True, kw_only=True):
@@ -44,8 +44,8 @@ class RunFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         turns: number of run attempts; more than one for a continued run.
-        totals: the counters of the ``run`` table by column name; of one that is not
-            published, persons and requests so far.
+        totals: the counters of the ``run`` table by column name. For an unpublished run, persons
+            and requests so far.
     """
 
     run_id: int
@@ -113,7 +113,7 @@ class WithheldArea(Value, frozen=True, kw_only=True):
 
 
 class Withheld(Value, frozen=True, kw_only=True):
-    """The counts of the latest run, which was withheld. What it read was discarded."""
+    """The counts of the latest run, which was withheld. Its drafts were discarded."""
 
     run_id: int
     areas: tuple[WithheldArea, ...]
@@ -163,7 +163,7 @@ async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFact
 
 
 async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
-    """The last full run that was published; a backfill does not make a snapshot fresh."""
+    """The last published full run. A backfill does not make a snapshot fresh."""
     row = await _last_published(connection, run.c.kind == RunKind.SYNC)
     return None if row is None else _facts(row)
 
@@ -171,7 +171,7 @@ async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
 async def publication_at(
     connection: AsyncConnection, at: datetime | None = None
 ) -> Publication | None:
-    """The publication that readers saw at this time; without one, that they see."""
+    """The publication that readers saw at this time. Without a time, the current one."""
     row = await _last_published(connection, *([run.c.published_at <= at] if at else []))
     if row is None:
         return None

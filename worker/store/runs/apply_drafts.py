@@ -36,17 +36,17 @@ _FAILING: Final = ("failed_at", "failing_since", "failed_runs")
 
 
 def _was_read() -> sa.Exists:
-    """Whether the run has read an area of a draft's person."""
+    """Whether the run has read an area of the draft's person."""
     return sa.exists().where(
         draft_area.c.run_id == draft.c.run_id, draft_area.c.person_id == draft.c.person_id
     )
 
 
-# 1. The roster: forget drafts that the last attempt has not seen, and mark absent persons
+# 1. The roster: delete drafts that the last attempt did not see, and mark absent persons
 
 
 def forget_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
-    """Delete the reads of earlier attempts for persons whom this full roster does not name."""
+    """Delete reads from earlier attempts of persons missing from this full roster."""
     yield sa.delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
     yield from forget_orphans([new.run_id])
 
@@ -61,13 +61,13 @@ def forget_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
 
 
 def depart_persons(new: NewPublication) -> sa.Update:
-    """Depart persons whom two full rosters in a row do not name."""
+    """Mark persons missing from two full rosters in a row as departed."""
     is_second = sa.and_(person.c.missed_no.is_not(None), *_is_absent(new))
     return sa.update(person).where(is_second).values(departed_no=new.no)
 
 
 def mark_missed_persons(new: NewPublication) -> sa.Update:
-    """Mark persons whom the full roster does not name for the first time. After departures."""
+    """Mark persons missing from a full roster for the first time. Runs after departures."""
     is_first = sa.and_(person.c.missed_no.is_(None), *_is_absent(new))
     return sa.update(person).where(is_first).values(missed_no=new.no)
 
@@ -80,11 +80,11 @@ def _is_absent(new: NewPublication) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def fail_unconfirmed_reads(new: NewPublication) -> sa.Update:
-    """Turn first reads without a second one into failures: one read is not enough."""
+    """Turn unconfirmed first reads into failures, because one read is not enough to publish."""
     read = draft_area.c
     failure = {
         "state": FAILED,
-        # If the second read was made and failed, that failure stays.
+        # If the second read was made and failed, keep its failure: it is the better explanation.
         "failure_kind": sa.func.coalesce(read.failure_kind, FailureKind.UNSTABLE.value),
         "failure_reason": sa.func.coalesce(read.failure_reason, _NOT_READ_AGAIN),
         "failure_attempts": sa.func.coalesce(read.failure_attempts, read.pages),
@@ -95,7 +95,7 @@ def fail_unconfirmed_reads(new: NewPublication) -> sa.Update:
 
 
 def close_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
-    """Close the versions that changed or are gone."""
+    """Close versions that changed or are gone."""
     versions, changes = VERSIONS[area.name], CHANGES[area.name].c
     is_changed = sa.and_(changes.run_id == new.run_id, versions.c.version_id == changes.version_id)
     because = sa.case((changes.op == Op.UPDATE, "changed"), else_="gone")
@@ -118,7 +118,7 @@ def close_departed_versions(new: NewPublication, area: ResourceArea) -> sa.Updat
 
 
 def add_persons(new: NewPublication) -> sa.Insert:
-    """Insert the persons whom no publication has."""
+    """Insert persons who are in no publication yet."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
     added = sa.select(*(draft.c[name] for name in names), new.no).where(
         draft.c.run_id == new.run_id, draft.c.is_new
@@ -127,10 +127,10 @@ def add_persons(new: NewPublication) -> sa.Insert:
 
 
 def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
-    """Insert new and changed versions. Before ``confirm_areas``, which ends the first read.
+    """Insert new and changed versions. Runs before ``confirm_areas``, which confirms the area.
 
-    A changed version is left-censored if the version that it replaces is. A new one is, if its area
-    has no confirmed read of the person yet.
+    A changed version is left-censored if the version it replaces is. A new version is left-censored
+    if the person's area has no confirmed read yet.
     """
     versions, changes = VERSIONS[area.name], CHANGES[area.name]
     replaced = versions.alias("replaced")
@@ -155,7 +155,7 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
 
 
 def write_feed(new: NewPublication) -> sa.Insert:
-    """Append the changes to the feed, in the order in which a copy applies them."""
+    """Append the changes to the feed, in the order in which a copy must apply them."""
     rows = sa.union_all(
         *(_closed_rows(new, area) for area in AREAS),
         *(_opened_rows(new, area) for area in AREAS),
@@ -181,7 +181,7 @@ def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -
 
 def _closed_rows(new: NewPublication, area: ResourceArea) -> Query:
     versions = VERSIONS[area.name].c
-    # An update closes a version too. Its row is the one of the new version.
+    # An update also closes a version, but the feed has one row for it: that of the new version.
     is_ended = sa.and_(versions.closed_no == new.no, versions.closed_because != "changed")
     rows = _feed_rows(1, Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
     return rows.where(is_ended)
@@ -206,6 +206,7 @@ def _departed_rows(new: NewPublication) -> Query:
 
 
 def _relabelled_rows(new: NewPublication) -> Query:
+    # Persons added by this publication have no earlier labels.
     rows = _feed_rows(4, "relabel", sa.null(), sa.null(), person.c.person_id)
     return rows.join_from(person, draft, has_draft(new)).where(
         person.c.first_no != new.no, _is_relabelled()
@@ -213,10 +214,10 @@ def _relabelled_rows(new: NewPublication) -> Query:
 
 
 def _is_relabelled() -> sa.ColumnElement[bool]:
-    """Whether a person was read, under other labels than those of the last publication.
+    """Whether a person was read and has other labels than in the last publication.
 
-    With AND, PostgreSQL joins the reads of all persons first. CASE looks up those of the few whose
-    labels differ.
+    With AND, PostgreSQL joins the reads of all persons first. With CASE, it looks up reads only for
+    the few persons whose labels differ.
     """
     has_other_labels = sa.or_(
         person.c.departed_no.is_not(None),
@@ -227,14 +228,14 @@ def _is_relabelled() -> sa.ColumnElement[bool]:
 
 
 def mark_returned_persons(new: NewPublication) -> sa.Update:
-    """Count returned persons as new on the roster. ``label_persons`` ends their absence."""
+    """Mark the drafts of returned persons as new. ``label_persons`` then clears the departure."""
     departed = sa.select(person.c.person_id).where(person.c.departed_no.is_not(None))
     is_back = sa.and_(draft.c.run_id == new.run_id, draft.c.person_id.in_(departed), _was_read())
     return sa.update(draft).where(is_back).values(is_new=True)
 
 
 def confirm_areas(new: NewPublication, dialect: str) -> Any:
-    """Note the complete reads: the proof, and that the area does not fail."""
+    """Store the proof of each complete read, and clear the area's failure."""
     names = ["person_id", "area", *PROOF, "confirmed_at", "confirmed_no"]
     columns = [draft_area.c[name] for name in names[:-2]]
     reads = sa.select(*columns, draft_area.c.read_at, new.no).where(
@@ -249,13 +250,14 @@ def confirm_areas(new: NewPublication, dialect: str) -> Any:
 
 
 def note_failures(new: NewPublication, dialect: str) -> Any:
-    """Note the failed reads: why, since when, and in how many runs in a row."""
+    """Store each failed read: its reason, its start, and the number of failed runs in a row."""
     names = ["person_id", "area", *FAILURE, *_FAILING]
     read_at = draft_area.c.read_at
     reads = sa.select(
         *(draft_area.c[name] for name in names[: -len(_FAILING)]), read_at, read_at, sa.literal(1)
     ).where(draft_area.c.run_id == new.run_id, draft_area.c.state == FAILED)
     added = upsert(dialect, person_area).from_select(names, reads)
+    # The last proof stays, because readers still see the state it confirmed.
     failure = {name: added.excluded[name] for name in (*FAILURE, "failed_at")}
     before = person_area.c
     return added.on_conflict_do_update(
@@ -269,16 +271,16 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
 
 
 def label_persons(new: NewPublication) -> sa.Update:
-    """Write the roster's labels where they differ.
+    """Write the roster's labels for persons whose labels differ.
 
-    Setting a column to its own value would make SQLite rewrite the index entries of every row.
+    SQLite rewrites the index entries even if a column is set to its current value.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
     return sa.update(person).where(has_draft(new), _is_relabelled()).values(labels)
 
 
 def unmark_missed_persons(new: NewPublication) -> sa.Update:
-    """Clear the mark of persons whom the roster names again."""
+    """Clear the missing mark of persons who are on the roster again."""
     is_named = sa.and_(person.c.missed_no.is_not(None), sa.exists().where(has_draft(new)))
     return sa.update(person).where(is_named).values(missed_no=None)
 
@@ -295,7 +297,8 @@ def clear_departed_persons(new: NewPublication) -> Iterator[sa.Update]:
 
 
 def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert | sa.Update]:
-    """The statements that a publication executes once the guard has passed it."""
+    """The statements that a publication executes after the guard has passed it."""
+    # Close first: only one version of a restriction may be open at a time.
     for area in AREAS:
         yield close_versions(new, area)
         yield close_departed_versions(new, area)
@@ -315,10 +318,10 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
 
 
 def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
-    """Delete drafts of other open runs that were compared with what is no longer published.
+    """Delete drafts of other open runs that were compared with an outdated published state.
 
-    These are the drafts of persons published now, and of persons who would open a restriction that
-    another person has opened now. Those runs read them again.
+    This affects persons in this publication, and persons whose draft opens a restriction id that
+    this publication opens for another person. The other runs read them again.
     """
     other = draft.alias("other")
     same_person = sa.select(other.c.run_id, other.c.person_id).join(

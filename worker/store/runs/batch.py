@@ -1,8 +1,8 @@
 """Writes a batch: one transaction for many persons, each compared with the published state.
 
-For most areas the digest shows that nothing differs. For the others, the open versions are read and
-the differences become drafts of changes. A read that would close something only becomes a draft of
-the read itself, ``unconfirmed``, until the second read. Batches are idempotent: writing one again
+For most areas, equal digests show that nothing differs. For the others, the open versions are read
+and the differences become drafts of changes. A read that would close a restriction is stored as
+``unconfirmed``, without changes, until the second read. Batches are idempotent: writing one again
 after a lost acknowledgement changes nothing.
 """
 
@@ -45,8 +45,8 @@ async def write_batch(
     """Write a batch of a run in the caller's transaction.
 
     Args:
-        pass_no: of ``RunHandle.pass_no``.
-        confirm: which differences need a second read that agrees.
+        pass_no: the pass number from ``RunHandle.pass_no``.
+        confirm: which differences need a confirming second read.
 
     Returns:
         The keys of persons with an area that waits for a second read.
@@ -63,7 +63,7 @@ async def write_batch(
     waiting = {name: await batch.write_changes(area_named(name)) for name in handle.areas}
     await batch.write_drafts(waiting)
     if any(isinstance(area, CompleteArea) for read in reads for area in read.areas):
-        # A failure is no progress, so a run that only fails is abandoned in the end.
+        # Failed reads are not progress, so a run without complete reads is abandoned in the end.
         progress = update(run).where(run.c.run_id == handle.run_id).values(progressed_at=now)
         await connection.execute(progress)
     await count_drift(connection, reads, run_id=handle.run_id, now=now)
@@ -88,7 +88,7 @@ class _Batch(Value, frozen=True, kw_only=True):
     """A batch in its transaction.
 
     Attributes:
-        persons: as stored before, with the read of each.
+        persons: each person as stored before the batch, with the new read.
     """
 
     connection: AsyncConnection
@@ -98,10 +98,10 @@ class _Batch(Value, frozen=True, kw_only=True):
     persons: Sequence[tuple[StoredPerson, PersonRead]]
 
     async def write_changes(self, area: ResourceArea) -> frozenset[int]:
-        """Write the differences of an area to the published state.
+        """Write the differences between an area's reads and the published state.
 
         Returns:
-            The persons whose read changes nothing until a second one has confirmed it.
+            The ids of persons whose read changes nothing until a second read confirms it.
         """
         reads = {
             person.person_id: (person, area_read)
@@ -122,6 +122,7 @@ class _Batch(Value, frozen=True, kw_only=True):
             if person_id not in waiting
             for change in person_changes
         ]
+        # Only a person with a draft can have changes to replace, and most persons have none.
         read_before = [
             person_id for person_id, (person, _) in reads.items() if person.draft is not None
         ]
@@ -137,6 +138,7 @@ class _Batch(Value, frozen=True, kw_only=True):
             for person, read in reads
             if isinstance(read, CompleteArea) and not _is_as_published(read, person)
         ]
+        # A new person has no versions, so there is nothing to look up.
         published = [person.person_id for person, _ in differing if not person.is_new]
         stored = await open_versions(self.connection, area, published)
         return {
@@ -153,6 +155,8 @@ class _Batch(Value, frozen=True, kw_only=True):
             for person_id, changes in first.items()
         }
         every = sorted(set[str]().union(*new.values()))
+        # A restriction id that belongs to another person suggests a mix-up, so it needs a second
+        # read.
         holders = await find_holders(self.connection, area, every)
         taken = {
             person_id: frozenset(key for key in keys if holders.get(key, frozenset()) - {person_id})
@@ -179,6 +183,7 @@ class _Batch(Value, frozen=True, kw_only=True):
             "first_seen_at": change.first_seen_at,
             "observed_at": change.observed_at,
         }
+        # A closing has no content. It records the two reads that did not contain the restriction.
         if change.record is None:
             return row | {"closed_by_reads": _interval_of(read)}
         names = (column.name for column in area.columns)
@@ -211,7 +216,10 @@ class _Batch(Value, frozen=True, kw_only=True):
         await write_draft_areas(self.connection, [*areas.values()])
 
     def _labels(self, person: Person, stored: StoredPerson) -> tuple[str | None, str | None]:
-        """The person's reference and cohort. A backfill's list is often bare identifiers."""
+        """The person's reference and cohort.
+
+        A backfill's list often contains only identifiers, so the stored labels are kept.
+        """
         labels = person.local_ref, person.cohort
         if self.handle.kind == RunKind.BACKFILL and labels == (None, None):
             return stored.local_ref, stored.cohort
@@ -223,6 +231,7 @@ def _is_first(read: AreaRead) -> bool:
 
 
 def _is_as_published(read: CompleteArea, person: StoredPerson) -> bool:
+    # Without a published digest, an empty read is the only one that changes nothing.
     if person.is_new:
         return not read.records
     return person.digests.get(read.area) == read.proof.digest.hex()

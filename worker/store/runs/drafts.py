@@ -42,10 +42,10 @@ async def find_persons(
     run_id: int,
     is_drafted: bool = False,
 ) -> dict[str, StoredPerson]:
-    """The persons of a publication or of this run, by their key. Others are left out.
+    """The persons of a publication or of this run, by their key. Unknown keys are omitted.
 
     Args:
-        is_drafted: only persons whom this run has read or seen, without published digests.
+        is_drafted: only persons read or seen by this run, without published digests.
     """
     persons = _persons(
         connection.dialect.name, run_id, frozenset(person_keys), is_drafted=is_drafted
@@ -71,7 +71,7 @@ async def find_persons(
 def _persons(
     dialect: str, run_id: int, person_keys: Collection[str], *, is_drafted: bool
 ) -> sa.CompoundSelect[Any]:
-    """Published persons with their drafts, and persons whom only this run has read."""
+    """Published persons with their drafts, and persons read only by this run."""
     has_draft = sa.and_(draft.c.run_id == run_id, draft.c.person_id == person.c.person_id)
     published = (
         sa.select(
@@ -242,7 +242,7 @@ async def answered_areas(
     """The areas with a complete read, in a publication or in this run.
 
     Returns:
-        The areas with any complete read, and those with a read that held a record.
+        The areas with any complete read, and the areas with a read that contained a record.
     """
     answered, with_record = set[str](), set[str]()
     for name, version in VERSIONS.items():

@@ -26,11 +26,11 @@ from worker.store.runs.new_publication import NewPublication, Query, count_if, r
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
 
 FIELD, RESTRICTION = "|", "~"
-"""The separators of a holding. Facts hold known codes alone, and no code has these characters."""
+"""The separators of a holding. Facts contain only known codes, and no code has these characters."""
 _AGES: Final = (30, 182, 365)
-"""The days that divide ages: up to a month, half a year, a year, and more."""
+"""The limits of the age groups in days: up to a month, half a year, a year, and more."""
 _ENDS: Final = (7, 30, 90, 365)
-"""The days that divide the time until an end."""
+"""The limits, in days, of the groups by time until an end."""
 _COHORT: Final = func.coalesce(person.c.cohort, "").label("cohort")
 
 
@@ -40,7 +40,7 @@ class Held(NamedTuple):
     Attributes:
         expired: the time since its end; empty if it has not ended.
         expires: whether its end has passed since the previous publication; empty if not.
-        expires_in_week: the same of the seven days of ``count_week``.
+        expires_in_week: whether its end passed in the seven days of ``count_week``.
         active: whether it is in effect; empty if it is not.
     """
 
@@ -66,8 +66,8 @@ def last_full_publication(area: ResourceArea) -> Any:
 def is_stale(area: ResourceArea) -> ColumnElement[bool]:
     """Whether a row of ``person_area`` is stale.
 
-    It is if its read failed, or if the last full publication of its area did not confirm it. This
-    is the one definition, for facts and views.
+    A row is stale if its read failed, or if the last full publication of its area did not confirm
+    it. Facts and views both use this definition.
     """
     return or_(
         person_area.c.failure_kind.is_not(None),
@@ -82,9 +82,9 @@ def was_asked() -> ColumnElement[bool]:
 
 
 def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Query:
-    """Count the persons of each cohort who hold the same restrictions.
+    """Count the persons of each cohort with equal sets of restrictions (holdings).
 
-    A holding is one text for a person, so that a person counts once in whatever is counted.
+    A holding is one text for each person, so that each person counts once in every figure.
 
     Args:
         first_number: the first publication of the week.
@@ -133,13 +133,13 @@ def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
 
 
 def _published_before(number: int) -> Any:
-    """When the publication before one was published; NULL before the first."""
+    """The time of the previous publication. NULL before the first one."""
     last = select(func.max(run.c.published_at)).where(run.c.publication_no < number)
     return last.scalar_subquery()
 
 
 def _if_any(version: Any, column: str) -> Any:
-    """A column that not every area has; else an empty text."""
+    """The column if the area has it, else an empty text."""
     return version.get(column, "")
 
 
@@ -166,7 +166,7 @@ def _is_on_roster() -> ColumnElement[bool]:
 
 
 def count_joined(new: NewPublication) -> Query:
-    """Count the persons of each cohort who are new on the roster, or back."""
+    """Count the persons of each cohort who are new on the roster, or have returned."""
     return (
         select(_COHORT, func.count().label("joined"))
         .join_from(person, draft, draft.c.person_id == person.c.person_id)
@@ -198,7 +198,7 @@ def count_stale() -> Query:
 
 
 def count_moves(new: NewPublication, area: ResourceArea) -> Query:
-    """Count the restrictions that this publication opened, changed and closed, by code and why."""
+    """Count the restrictions opened, changed and closed by this publication, by code and reason."""
     version, op = VERSIONS[area.name].c, change_feed.c.op
     codes = [column for column in version if column.name.startswith("fact_")]
     flow = case(
@@ -214,10 +214,10 @@ def count_moves(new: NewPublication, area: ResourceArea) -> Query:
 
 
 def count_week(first_number: int) -> CompoundSelect[*tuple[Any, ...]]:
-    """Count the restrictions that came, changed or went at PTS since a publication.
+    """Count the restrictions that were added, changed or removed at PTS since a publication.
 
-    By group, and in all groups (NULL). What was there when it was first read, or went with its
-    person, is no news of PTS.
+    By group, and in all groups (NULL). Left-censored restrictions, and restrictions closed by a
+    departure, are not changes at PTS, so they do not count.
     """
     rows = union_all(*(_week(area, first_number) for area in AREAS)).cte("week")
     by = rows.c.op, rows.c.cohort
@@ -243,7 +243,7 @@ def _week(area: ResourceArea, first_number: int) -> Query:
 
 
 def _fed(area: ResourceArea, first_number: int) -> Query:
-    """The rows of the feed since a publication, with the versions of an area and their persons."""
+    """The feed's rows since a publication, joined with an area's versions and their persons."""
     version = VERSIONS[area.name]
     before = select(func.coalesce(func.max(change_feed.c.seq), 0)).where(
         change_feed.c.publication_no < first_number

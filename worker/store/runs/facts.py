@@ -34,7 +34,7 @@ from worker.store.schema.tables import (
 )
 
 COHORTS_MAX: Final = 300
-"""How many cohorts facts name, the first in order. Persons of the others are in ``OTHER``."""
+"""Maximum number of cohorts named in facts, in order. Other cohorts count as ``OTHER``."""
 _DIGITS_MAX: Final = 9
 """An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
 _CODES: Final = ("code", "level", "cause")
@@ -91,9 +91,9 @@ def _count_persons(connection: Connection, new: NewPublication) -> defaultdict[s
 
 
 def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
-    """The cohorts that facts name, by cohort.
+    """The cohort names used in facts, by cohort.
 
-    Facts stay for ever, so they name no cohort that could be a person.
+    Facts stay for ever, so a cohort that could identify a person is not named.
     """
     first = sorted(cohorts)[:COHORTS_MAX]
     return {cohort: cohort for cohort in first if sum(map(str.isdigit, cohort)) <= _DIGITS_MAX}
@@ -102,7 +102,7 @@ def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
 def _add(
     facts: Facts, keys: Iterable[tuple[str, ...]], persons: int, restrictions_as: str, as_: str
 ) -> None:
-    """Add the restrictions of so many persons, who all have one at each of these keys.
+    """Add the restrictions of a number of persons, who all have one at each of these keys.
 
     A person with several restrictions at a key counts once there.
     """
@@ -149,7 +149,7 @@ def _add_moves(
 def _add_week(
     connection: Connection, names: Mapping[str, str], figures: Facts, first_number: int
 ) -> None:
-    """Add what came, changed and went at PTS in seven days."""
+    """Add the restrictions that were added, changed and removed at PTS in seven days."""
     for group, op, cohort, restrictions, persons in connection.execute(count_week(first_number)):
         figure = Figure.WEEK if group is None else Figure.WEEK_GROUP
         counts = figures[figure, group or "", op, "", names.get(cohort, OTHER)]

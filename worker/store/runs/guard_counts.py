@@ -61,10 +61,10 @@ def count_persons(new: NewPublication) -> Query:
 
 
 def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
-    """Whether a full run is the first that does not name a person.
+    """Whether a person is missing for the first time in this full run.
 
-    A line that cannot be read names no person, so that its person is missing. A run with such a
-    line sets no marks, and its persons are compared with the drafts.
+    The person of an unreadable roster line counts as missing. A run with an unreadable line sets no
+    marks, so its persons are compared with the drafts.
     """
     if new.marks_missed:
         return person.c.missed_no == new.no
@@ -74,12 +74,12 @@ def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
 
 
 def count_missing(new: NewPublication) -> Query:
-    """Count the persons whom a full run is the first not to name."""
+    """Count the persons who are missing for the first time in this full run."""
     return sa.select(sa.func.count().label("missing")).select_from(person).where(is_missing(new))
 
 
 def count_absent(new: NewPublication) -> Query:
-    """Count the persons who are missing after this publication: marked, and not named by it."""
+    """Count the persons who are missing after this publication: marked, and not on its roster."""
     is_marked = sa.and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
     is_named = sa.exists().where(has_draft(new))
     return sa.select(sa.func.count()).select_from(person).where(is_marked, ~is_named)
@@ -88,8 +88,8 @@ def count_absent(new: NewPublication) -> Query:
 def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     """The changes of an area, and the closings of its departing and missing persons.
 
-    The guard judges a person once, when the roster first does not name them. What departs now was
-    judged then.
+    The guard counts a person once, when the person is first missing. Persons who depart now were
+    counted in that earlier run.
     """
     changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
     drafted = sa.select(
@@ -132,7 +132,7 @@ def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
 
 
 def pick_going(new: NewPublication, area: ResourceArea) -> Query:
-    """Select a few versions that are removed or lose a value, each of another person."""
+    """Select a few versions that are removed or lose a value, each of a different person."""
     changed = sa.union_all(*_changes_of(new, area)).subquery("changed").c
     return (
         sa.select(sa.func.min(changed.version_id))
@@ -144,13 +144,13 @@ def pick_going(new: NewPublication, area: ResourceArea) -> Query:
 
 
 def pick_missing(new: NewPublication) -> Query:
-    """Select a few persons whom a full run is the first not to name."""
+    """Select a few persons who are missing for the first time in this full run."""
     order = _spread(person.c.person_id)
     return sa.select(person.c.person_id).where(is_missing(new)).order_by(order).limit(_EXAMPLES)
 
 
 def _spread(person_id: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    """An order in which neighbours are far apart: the first lines of a roster may be one clinic."""
+    """An order that spreads neighbours, because the first lines of a roster may be one clinic."""
     return person_id * 7919 % 10007
 
 
@@ -198,7 +198,7 @@ def _count_holders(opened: Sequence[Query]) -> Query:
 
 
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
-    """Count the persons asked who hold an open restriction of an area, and the complete reads."""
+    """Count the persons asked about who have an open restriction of an area, and complete reads."""
     version = VERSIONS[area.name].c
     holds = sa.exists().where(
         version.person_id == draft_area.c.person_id, version.closed_no.is_(None)

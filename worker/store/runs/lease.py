@@ -1,12 +1,12 @@
 """One writer: a lease with a fencing token, in the database itself (promise 4).
 
 Each new holder increments the token. Every write transaction of a run first renews the lease under
-its own token. A process that was paused past its lease finds another token and writes nothing. If a
-takeover is in progress, the row lock makes it wait; so it makes others wait while a transaction
-lasts for longer than the lease.
+its own token. If a process was paused past its lease, the token has changed, so it writes nothing.
+During a takeover, the row lock makes it wait. The row lock also makes other processes wait while a
+transaction runs longer than the lease.
 
-There is one row, which the migration makes. Taking the lease locks it first. A process that finds
-it held waits until the holder renews it, and so is alive, or until it expires.
+The migration creates the only row. Acquiring the lease locks it first. If another process has the
+lease, a waiting process waits for a renewal, which proves that the holder is alive, or for expiry.
 """
 
 import os
@@ -58,7 +58,7 @@ class Lease:
         """Renew the lease and run ``work``, in one write transaction (``Database.write``).
 
         Raises:
-            LeaseLostError: another holder took over; nothing was written.
+            LeaseLostError: another holder took over. Nothing was written.
         """
 
         async def fenced(connection: AsyncConnection) -> T:
@@ -68,10 +68,10 @@ class Lease:
         return await self.database.write(fenced)
 
     async def renew(self, connection: AsyncConnection) -> None:
-        """Check inside a write transaction that we own the lease; extend it by ``ttl_s``.
+        """Check inside a write transaction that we own the lease, and extend it by ``ttl_s``.
 
         Raises:
-            LeaseLostError: another holder took over; the transaction must not commit.
+            LeaseLostError: another holder took over. The transaction must not commit.
         """
         expires_at = await self.database.now(connection) + timedelta(seconds=self.ttl_s)
         done = await connection.execute(self._update().values(expires_at=expires_at))
@@ -87,7 +87,7 @@ class Lease:
         await self.database.write(execute, self._update().values(nobody))
 
     def _update(self) -> Update:
-        """Of the lease's row, if we own it."""
+        """An update of the lease's row that matches only if we own it."""
         return update(lease).where(
             lease.c.fencing_token == self.fencing_token,
             lease.c.holder == self.holder,
@@ -97,24 +97,26 @@ class Lease:
 async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
     """Take the lease if it is free or expired.
 
-    One that lasts for longer than any lease was written by a clock that was wrong, and is free.
+    A lease that expires later than the longest possible lease was written by a wrong clock. It
+    counts as free.
 
     Args:
         holder: unique for each process.
 
     Raises:
-        LeaseHeldError: another process holds it; the message says which one and since when.
+        LeaseHeldError: another process has the lease. The message names the process and the start.
     """
 
     async def work(connection: AsyncConnection) -> Lease:
         now = await database.now(connection)
+        # If the acknowledgement was lost, the retry finds its own lease and keeps the token.
         is_own = lease.c.holder == holder
         expires_at = lease.c.expires_at
         is_over = or_(expires_at <= now, expires_at > now + _TTL_MAX)
         free = select(lease.c.id).where(or_(lease.c.holder.is_(None), is_own, is_over))
         taken = await connection.execute(
             update(lease)
-            # PostgreSQL: the row is locked while its holder is in a transaction, maybe a long one.
+            # PostgreSQL locks the row while its holder is in a transaction, which may be long.
             .where(lease.c.id.in_(free.with_for_update(skip_locked=True).correlate(None)))
             .values(
                 fencing_token=lease.c.fencing_token + case((is_own, 0), else_=1),
@@ -146,24 +148,25 @@ async def held_lease(
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
-    """Acquire the lease; release it on exit.
+    """Acquire the lease, and release it on exit.
 
     Args:
-        ttl_s: a holder that does not renew it for so long loses it.
-        wait_s: how long to wait while another process holds it.
+        ttl_s: seconds until a lease that is not renewed expires.
+        wait_s: seconds to wait for another process to release the lease.
 
     Raises:
-        LeaseHeldError: another process still holds it.
+        LeaseHeldError: another process still has the lease.
         StoppedError: ``stop`` was set while waiting.
     """
     lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
     try:
         yield lease
     finally:
+        # Without the release, the next run would wait for the expiry.
         with anyio.CancelScope(shield=True):
             try:
                 await lease.release()
-            except WorkerError as error:  # it expires by itself, and committed work stands
+            except WorkerError as error:  # it expires by itself, and committed work is safe
                 log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)
 
 
@@ -185,7 +188,8 @@ async def _acquire_in_time(
                 log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
                 seen = row
             is_renewed = row.holder is not None and row.expires_at != seen.expires_at
-            # Neither renewed nor over for this long: its holder is in a long transaction.
+            # Without a renewal the holder may be dead, so wait until any lease has expired. If it
+            # still has the lease after that, it is in a long transaction.
             least_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
             if runtime.monotonic() - started_s > max(wait_s, least_s):
                 raise

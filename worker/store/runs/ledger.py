@@ -1,8 +1,8 @@
-"""The ledger of runs: begins, continues and ends them, and forgets what is over.
+"""The ledger of runs: starts, resumes and ends runs, and deletes old data.
 
-Drafts of a run that is not open are garbage. So are old rows of the access log, and closed versions
-if the operator chose so; the change feed lists these. Current state is never deleted, and neither
-is a run with its facts. Everything is deleted in bounded steps. Every write raises
+Drafts of a run that is not open are garbage. Old rows of the access log are deleted. Closed
+versions are deleted if the operator has configured it, and the change feed lists them. Current
+state, runs and their facts are never deleted. Deletions run in bounded steps. Every write raises
 ``LeaseLostError`` if another holder took over.
 """
 
@@ -34,11 +34,12 @@ from worker.store.schema.tables import (
 from worker.views import UtcTime
 
 PERSONS_PER_STEP: Final = 5_000
-"""Whose drafts one transaction forgets."""
+"""Number of persons whose drafts one transaction deletes."""
 ROWS_PER_STEP: Final = 2_000
-"""Old rows that one transaction forgets."""
+"""Number of old rows that one transaction deletes."""
 _ACCESS_KEPT: Final = timedelta(days=730)
-"""Who looked at whom is asked within two years, if ever; longer, the log itself would be a risk."""
+"""Retention of the access log. Questions about an access come up within two years. After that, the
+log itself would be a risk."""
 _IS_OPEN: Final = run.c.status.in_(sorted(OPEN_STATUSES))
 
 
@@ -50,17 +51,17 @@ async def begin_run(
     terms: str,
     continue_within: timedelta,
 ) -> RunHandle:
-    """Continue the run that an earlier ``sync`` left open, or begin a new one.
+    """Resume the run that an earlier ``sync`` left open, or start a new one.
 
-    A ``sync`` continues an open ``sync`` over the same areas and under the same terms
-    (``App.terms``) that made progress within ``continue_within``, see
-    ``is_continuable``. A run that cannot be continued is abandoned; a backfill leaves an open
-    ``sync`` for the next ``sync``.
+    A ``sync`` resumes an open ``sync`` over the same areas and under the same terms (``App.terms``)
+    if it made progress within ``continue_within`` (see ``is_continuable``). A run that cannot be
+    resumed is abandoned. A backfill leaves an open ``sync`` for the next ``sync``.
     """
     now = lease.database.runtime.now()
     for row in await lease.database.read(open_runs):
         if kind == RunKind.SYNC and is_continuable(row, areas, terms, continue_within, now):
             return await _continue(lease, row)
+        # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             over: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
             await note_run(lease, row.run_id, **over, exit_code=None, reason=None)
@@ -74,17 +75,17 @@ def is_continuable(
     continue_within: timedelta,
     now: datetime,
 ) -> bool:
-    """Whether a ``sync`` over these areas continues an open run.
+    """Whether a ``sync`` over these areas resumes an open run.
 
-    Under another contract, PTS or ``sync.confirm`` it does not: what was read would mean two things
-    in one publication.
+    If the contract, PTS or ``sync.confirm`` has changed, it does not, because one publication would
+    mix reads with different meanings.
 
-    A run may need many attempts: it is continued as long as it makes progress, and abandoned when
-    it makes none, however often it is started.
+    A run may need many attempts. It is resumed as long as it makes progress, and abandoned after
+    ``continue_within`` without progress, however often it is started.
 
     Args:
         row: the run, as returned by ``open_runs``.
-        now: from the worker's clock, like ``started_at`` and ``progressed_at``.
+        now: time of the worker's clock, like ``started_at`` and ``progressed_at``.
     """
     is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
     is_same = is_same and row.terms == terms
@@ -121,7 +122,7 @@ async def _continue(lease: Lease, row: sa.Row[Any]) -> RunHandle:
 async def _begin(
     connection: AsyncConnection, kind: RunKind, areas: Sequence[str], terms: str, now: datetime
 ) -> RunHandle:
-    # If a commit's acknowledgement was lost, it is there already.
+    # If a commit's acknowledgement was lost, the retry finds its row here.
     found = await connection.execute(
         sa.select(run).where(
             run.c.kind == kind, run.c.started_at == now, run.c.status == RunStatus.RUNNING
@@ -165,13 +166,13 @@ def _handle(row: sa.Row[Any], attempt: int) -> RunHandle:
 
 
 async def forget_garbage(lease: Lease) -> None:
-    """Forget the drafts of every run that is not open, but for the failures that still count.
+    """Delete the drafts of all runs that are not open, except failures that still count.
 
-    If an error interrupts it, the next run does the rest.
+    If an error interrupts it, the next run deletes the rest.
     """
     latest = await lease.database.read(unpublished_run)
     for run_id in await lease.database.read(_ended_with_drafts):
-        # A draft stays while a failed read of its person does.
+        # In this order, because a draft stays as long as a failed read of its person.
         for table in (*CHANGES.values(), draft_area, draft):
             step = _forget_some(table, run_id, keeps_failures=run_id == latest)
             while await lease.write(execute, step):
@@ -197,7 +198,7 @@ def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.De
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
-    # With EXISTS, PostgreSQL may read a million drafts of one run anew for each other run.
+    # With EXISTS, PostgreSQL may read a million drafts of one run again for each other run.
     drafts = sa.union(
         *(sa.select(table.c.run_id) for table in (draft, draft_area, *CHANGES.values()))
     )
@@ -221,15 +222,15 @@ async def purge(
     until: datetime | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Purged:
-    """Delete old rows of the access log, and old versions; a later call continues.
+    """Delete old rows of the access log, and old versions. A later call resumes.
 
-    Afterwards history and ``explain --as-of`` are complete only for times after the purged ones.
+    Afterwards, history and ``explain --as-of`` are complete only for times after the purged ones.
 
     Args:
-        versions: how long versions stay after the publication that closed them; None: for ever.
-        until: when the last sync before this one was published: from there ages are counted, or
-            from now if that is earlier. A clock that is far ahead for a night makes nothing old.
-        is_stopping: checked between transactions; the rest waits for the next call.
+        versions: retention of versions after the publication that closed them. None: for ever.
+        until: publication time of the previous sync. Ages are measured from it, or from now if now
+            is earlier, so that a clock that is far ahead for one night deletes nothing.
+        is_stopping: checked between transactions. The next call deletes the rest.
     """
     now = await lease.database.read(lease.database.now)
     until = min(now, until or now)
@@ -257,7 +258,7 @@ async def purge(
 
 
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
-    """Some versions that a publication before this time has closed."""
+    """Up to ``ROWS_PER_STEP`` versions that were closed by a publication before this time."""
     version = VERSIONS[area.name].c
     last = sa.select(sa.func.max(run.c.publication_no)).where(run.c.published_at < before)
     return (
@@ -269,7 +270,7 @@ def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]
 
 
 def _feed_purge(area: ResourceArea, old: sa.Select[tuple[int]], now: datetime) -> sa.Insert:
-    """Tell copies which versions are about to go."""
+    """Announce in the feed which versions will be deleted, so that copies delete them too."""
     version = VERSIONS[area.name].c
     last = sa.select(sa.func.max(run.c.publication_no)).scalar_subquery()
     fixed = sa.literal(now, UtcTime), sa.literal("purge"), sa.literal(area.name)

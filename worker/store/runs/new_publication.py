@@ -17,9 +17,10 @@ class NewPublication(Value, frozen=True, kw_only=True):
 
     Attributes:
         first_pass_no: the first pass of the attempt that has read the roster to its end.
-        is_sync: the run reads the whole roster, so that a person it does not name is missing.
-        marks_missed: ``mark_missed_persons`` has marked them before anything is counted.
-        number, at: of the publication.
+        is_sync: the run reads the whole roster, so persons not on it are missing.
+        marks_missed: ``mark_missed_persons`` marks missing persons before the counts are made.
+        number: the publication's number.
+        at: the publication's time.
     """
 
     run_id: int

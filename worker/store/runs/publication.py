@@ -1,8 +1,7 @@
-"""Publication: one transaction in which drafts become what readers see (promise 2).
+"""Publication: one transaction that makes the drafts of a run visible to readers (promise 2).
 
-In this order, all or nothing: persons whom two full rosters in a row do not name depart, the guard
-decides by what is counted from the drafts, the run gets its number, the drafts are applied, and
-the facts are counted.
+The steps, all or nothing: mark as departed the persons missing from two full rosters in a row,
+count the drafts and apply the guard, number the run, apply the drafts, and count the facts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,7 +63,7 @@ from worker.store.schema.tables import (
 log = structlog.get_logger(__name__)
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
-"""Whose days publications are counted by."""
+"""The time zone of publication dates."""
 _WEEK: Final = timedelta(days=7)
 _DRAFTS: Final = (draft, draft_area, *CHANGES.values())
 _NO_READS: Final = dict.fromkeys(("attempted", "complete", "records", "unconfirmed", "lone"), 0)
@@ -74,9 +73,9 @@ class Publisher(Value, frozen=True, kw_only=True):
     """Publishes one run.
 
     Attributes:
-        may_depart: the roster was read to its end without a bad line, so that it counts as a full
-            one; never in a backfill.
-        progress: of the run attempt that publishes.
+        may_depart: the roster was read to its end without a bad line, so it counts as a full
+            roster. Always false in a backfill.
+        progress: the progress of the publishing run attempt.
     """
 
     database: Database
@@ -89,16 +88,20 @@ class Publisher(Value, frozen=True, kw_only=True):
         """Publish the run in the caller's transaction, which has renewed the lease.
 
         Raises:
-            WithheldError: the guard found reasons; what was done here must not be committed.
+            WithheldError: a guard limit was exceeded. The caller must roll back.
         """
         await connection.run_sync(prepare_publication, _DRAFTS)
         now = await self.database.now(connection)
         return await connection.run_sync(self._publish, now)
 
     def _publish(self, connection: Connection, now: datetime) -> Publication:
+        # The commit may have succeeded although its acknowledgement was lost. Publishing again
+        # would use a second number.
         if already := _publication_of(connection, self.handle.run_id):
             return already
         new = _number(connection, self.handle, now, marks_missed=self.may_depart)
+        # On a partial roster, a missing person may be on an unread line, so the run marks no
+        # absences.
         departing = self._find_absent(connection, new) if self.may_depart else 0
         reads = _count_reads(connection, new)
         changes = _one(connection, count_changes(new, *AREAS))
@@ -122,11 +125,12 @@ class Publisher(Value, frozen=True, kw_only=True):
         return published
 
     def _find_absent(self, connection: Connection, new: NewPublication) -> int:
-        """Mark persons whom this full roster does not name.
+        """Mark persons who are missing from this full roster.
 
         Returns:
-            How many depart.
+            The number of departing persons.
         """
+        # Only a resumed run can have drafts of persons who left the roster between two attempts.
         if self.handle.attempt > 1:
             for statement in forget_unseen_drafts(new):
                 connection.execute(statement)
@@ -145,8 +149,11 @@ class Publisher(Value, frozen=True, kw_only=True):
         """The counts that the guard judges.
 
         Args:
-            reads, changes: of this run; the reads by area.
+            reads: read counts of this run by area.
+            changes: change counts of this run.
         """
+        # A backfill reads few persons. Measured against all open restrictions, its removals would
+        # always look harmless.
         is_subset = self.handle.kind == RunKind.BACKFILL
         opened = count_read_open(new) if is_subset else count_all_open()
         return GuardFacts(
@@ -169,6 +176,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         read = reads.get(area.name, _NO_READS)
         changes = _without_totals(_one(connection, count_changes(new, area)))
         opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
+        # A bad line counts as a failed read, because its person was not read either.
         faults = self.progress.roster_faults if area.name in self.handle.areas else 0
         return AreaFacts(
             area=area.name,
@@ -182,12 +190,13 @@ class Publisher(Value, frozen=True, kw_only=True):
         )
 
     def _judge(self, connection: Connection, new: NewPublication, facts: GuardFacts) -> GuardLimits:
-        """Apply the guard, and return the limits with what a person has accepted.
+        """Apply the guard, and return the limits including accepted removals.
 
         Raises:
-            WithheldError: it found reasons.
+            WithheldError: a guard limit was exceeded.
         """
         limits = self.limits
+        # Acceptance is limited to the counts of the withheld run that the operator has seen.
         if limits.accept_removals:
             accepted = _accepted_facts(connection, self.handle)
             limits = msgspec.structs.replace(limits, accepted=accepted)
@@ -198,6 +207,8 @@ class Publisher(Value, frozen=True, kw_only=True):
             withheld=bool(verdict.reasons),
             **msgspec.to_builtins(facts),
         )
+        # Rolling back discards the drafts' effects, so the error carries the facts and examples for
+        # `status`.
         if verdict.reasons:
             raise WithheldError(
                 "withheld, the last published state stands: " + "; ".join(verdict.reasons),
@@ -296,7 +307,7 @@ def _number(
         is_sync=handle.kind == RunKind.SYNC,
         marks_missed=marks_missed,
         number=(last_no or 0) + 1,
-        # "As of" needs a later time for each publication, whatever a clock does.
+        # "As of" queries need increasing publication times, even if the clock is set back.
         at=now if last_at is None else max(now, last_at + timedelta.resolution),
     )
 
@@ -321,7 +332,7 @@ def _count_reads(connection: Connection, new: NewPublication) -> Mapping[str, Ma
 
 
 def _forget_outdated(connection: Connection, new: NewPublication) -> None:
-    """Forget drafts of other open runs that were compared with a state that has changed now."""
+    """Delete drafts of other open runs that were compared with a state that has now changed."""
     is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
     if others := connection.execute(is_open).scalars().all():
         for statement in forget_outdated_drafts(new, others):
@@ -329,7 +340,7 @@ def _forget_outdated(connection: Connection, new: NewPublication) -> None:
 
 
 def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
-    """Why it was published with gaps."""
+    """The reasons for a publication with gaps."""
     if faults := totals["roster_faults"]:
         yield f"{counted(faults, 'line')} of the roster could not be read"
     if failed := totals["areas_failed"]:
@@ -343,7 +354,7 @@ def _not_read_again(lone: int) -> tuple[str, ...]:
 
 
 def _publication_of(connection: Connection, run_id: int) -> Publication | None:
-    """The publication of a run: that of an earlier commit whose acknowledgement was lost."""
+    """The existing publication of a run, if an earlier commit lost its acknowledgement."""
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     if row.status != RunStatus.PUBLISHED:
         return None
@@ -363,11 +374,12 @@ def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
 
 
 def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
-    """The counters of a run that is not published.
+    """The counters of an unpublished run.
 
-    The requests are those of all attempts; those of one that was killed are not known.
+    Requests are summed over all attempts, except attempts that were killed.
     """
-    # A sync passes over those whom an earlier attempt has read, a backfill over the others.
+    # A sync skips persons read by an earlier attempt, so they are complete. A backfill skips
+    # persons outside its choice.
     before = progress.persons_skipped if handle.kind == RunKind.SYNC else 0
     complete = progress.persons_complete + before
     return dict.fromkeys(TOTALS, 0) | {
@@ -386,7 +398,7 @@ def _without_totals(changes: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:
-    """What the last withheld run counted, if nothing full was published since."""
+    """The facts of the last run of this kind, if it was withheld."""
     last = connection.execute(
         select(run)
         .where(
@@ -397,6 +409,7 @@ def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | N
         .order_by(run.c.run_id.desc())
         .limit(1)
     ).one_or_none()
+    # After a newer publication, the accepted counts no longer describe the published state.
     if last is None or last.status != RunStatus.WITHHELD or last.guard is None:
         return None
     return msgspec.json.decode(last.guard, type=GuardFacts)

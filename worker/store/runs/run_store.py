@@ -43,7 +43,7 @@ class Choice(Value, frozen=True, kw_only=True):
     failed: bool = False
 
     def includes(self, confirmed_at: datetime | None, *, is_failed: bool) -> bool:
-        """Whether it includes an area with this confirmation, and with or without a failure."""
+        """Whether the choice includes an area with this confirmation time and failure state."""
         is_chosen = self.failed and is_failed
         if self.stale_before is None:
             return is_chosen
@@ -54,10 +54,10 @@ class Choice(Value, frozen=True, kw_only=True):
 class RunStore:
     """The store of one run, protected by the lease and its fencing token.
 
-    Whatever writes raises ``LeaseLostError`` if another holder took over.
+    Every write raises ``LeaseLostError`` if another holder took over.
 
     Attributes:
-        confirm: which differences need a second read that agrees.
+        confirm: which differences need a confirming second read.
     """
 
     lease: Lease
@@ -73,7 +73,7 @@ class RunStore:
     async def drafts(
         self, persons: Sequence[Person], *, pass_number: int
     ) -> Mapping[str, PersonDraft]:
-        """The drafts of persons whom this run has seen, by person key.
+        """The drafts of persons seen by this run, by person key.
 
         In the first pass of an attempt, persons of an earlier attempt are marked as seen on the
         roster, under today's labels.
@@ -96,7 +96,7 @@ class RunStore:
         return drafts
 
     async def due(self, later: Pass) -> int:
-        """The number of persons whom the second or third pass reads."""
+        """The number of persons that the second or third pass reads."""
         return await self.database.read(count_due, self.handle.run_id, later)
 
     async def failures(self) -> Sequence[FailureCount]:
@@ -120,9 +120,9 @@ class RunStore:
     async def apply(self, batch: Sequence[PersonRead], *, pass_number: int = 1) -> frozenset[str]:
         """Write drafts of a batch of persons in one transaction, with their completeness proofs.
 
-        Each is compared with the published state. A first read that would take a restriction out
-        of effect, or open what another person has, changes nothing until a second one has confirmed
-        it; with ``sync.confirm = changes`` so does any difference.
+        Each read is compared with the published state. A first read changes nothing until a second
+        read confirms it, if it would take a restriction out of effect or open a restriction id that
+        another person has. With ``sync.confirm = changes``, any difference needs confirmation.
 
         Returns:
             The keys of persons with an area whose first read waits for its second.
@@ -153,7 +153,7 @@ class RunStore:
         """Publish the run in one transaction.
 
         Raises:
-            WithheldError: the run is beyond the limits; nothing was changed.
+            WithheldError: the run exceeds the limits. Nothing was changed.
         """
         publisher = Publisher(
             database=self.database,
@@ -166,15 +166,15 @@ class RunStore:
         done = await lasting.write(publisher.publish)
         try:
             await forget_garbage(self.lease)
-        except WorkerError as error:  # the next run does it
+        except WorkerError as error:  # the next run retries it
             log.warning("drafts.not_forgotten", run=self.handle.run_id, reason=error.message)
         return done
 
     async def unknown_failures(self) -> int:
         """Open failures in this run's areas of persons who are in no publication.
 
-        No backfill reads them, as nothing says that they are on the roster. 0 unless this run reads
-        failures.
+        A backfill does not read them, because they may not be on the roster. 0 unless this run
+        reads failures.
         """
         if self.choice is None or not self.choice.failed:
             return 0
@@ -187,12 +187,12 @@ class RunStore:
         return await self._end(RunStatus.ABANDONED, exit_code, reason, progress)
 
     async def withhold(self, error: WithheldError, progress: RunProgress) -> None:
-        """Forget what the run has read, but for its failures, and end it."""
+        """End the run as withheld, and delete its drafts except failures."""
         code, reason = error.exit_code, error.message
         await self._end(RunStatus.WITHHELD, code, reason, progress, guard=error.facts)
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """Stop this run attempt and leave the run open, for the next one to continue."""
+        """Stop this run attempt and leave the run open, so that the next attempt resumes it."""
         await self._end(RunStatus.INTERRUPTED, exit_code, reason, progress)
 
     async def _end(
@@ -283,7 +283,7 @@ async def open_run_store(
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> RunStore:
-    """Continue or begin a run; forget what ended runs have read; open its store.
+    """Resume or start a run, delete the drafts of ended runs, and open the run's store.
 
     Raises:
         LeaseLostError: another holder took over.

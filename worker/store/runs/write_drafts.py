@@ -36,7 +36,7 @@ from worker.store.schema.tables import (
 
 
 async def take_person_ids(connection: AsyncConnection, count: int) -> range:
-    """Ids for persons who have none yet."""
+    """Reserve ids for new persons."""
     last_id = store_identity.c.last_person_id
     taken = sa.update(store_identity).values(last_person_id=last_id + count).returning(last_id)
     last = (await connection.execute(taken)).scalar_one()
@@ -52,7 +52,7 @@ async def write_drafts(
 ) -> None:
     """Write the drafts of persons.
 
-    A person who has one keeps its labels: of two roster lines with one person, the first counts.
+    An existing draft keeps its labels: if two roster lines name one person, the first line wins.
     """
     last_no = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0)).scalar_subquery()
     fixed = {
@@ -72,10 +72,10 @@ async def write_drafts(
 
 
 async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write reads of areas, in place of earlier reads of the same areas in the run.
+    """Write reads of areas, replacing earlier reads of the same areas in the run.
 
-    If a second read failed, the first one stays, so that a later pass can confirm it. Two reads
-    that contradict each other are final.
+    If a second read failed, the first read stays, so that a later pass can confirm it. If two reads
+    contradict each other, the result is final.
     """
     if rows:
         dialect = connection.dialect.name
@@ -86,6 +86,7 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
 
 def _replace_areas(added: Any) -> Any:
     key, new = draft_area.primary_key.columns, added.excluded
+    # A failed second read neither confirms nor contradicts the first. ``UNSTABLE`` contradicts it.
     keeps_first = sa.and_(
         draft_area.c.state == UNCONFIRMED,
         new.state == FAILED,
@@ -108,16 +109,17 @@ async def replace_changes(
     person_ids: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write the changes of an area of these persons, in place of those of an earlier read."""
+    """Write the changes of an area of these persons, replacing those of an earlier read."""
     changes = CHANGES[area.name]
     dialect = connection.dialect.name
+    # A second read may find fewer differences, so an upsert would leave rows of the first one.
     if person_ids:
         is_read_again = is_any_of(dialect, changes.c.person_id, person_ids)
         await connection.execute(
             sa.delete(changes).where(changes.c.run_id == handle.run_id, is_read_again)
         )
     if rows and dialect == SQLITE:
-        # The content hash is binary, and JSON holds no bytes.
+        # The content hash is binary, and JSON has no type for bytes.
         await connection.execute(sa.insert(changes), rows)
     elif rows:
         names = filled_columns(rows)
@@ -131,7 +133,7 @@ async def mark_seen(
     """Mark drafts as seen on the roster by this attempt, under today's labels.
 
     Args:
-        persons: ``person_id``, ``local_ref`` and ``cohort`` of each.
+        persons: one mapping per person, with ``person_id``, ``local_ref`` and ``cohort``.
     """
     seen = (
         sa.update(draft)
@@ -152,7 +154,7 @@ async def mark_seen(
 async def add_unread(
     connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
 ) -> None:
-    """Add drafts without a read: the roster names these persons, and PTS is not asked."""
+    """Add drafts without a read, for persons on the roster who are not sent to PTS."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
     fixed = {
         "run_id": handle.run_id,
@@ -171,11 +173,11 @@ async def add_unread(
 async def count_drift(
     connection: AsyncConnection, reads: Sequence[PersonRead], *, run_id: int, now: datetime
 ) -> None:
-    """Add up in how many records each undeclared field was seen.
+    """Add up the number of records with each undeclared field.
 
-    A field's count is that of the last run that saw it. It may be a batch too high, if a commit
-    succeeded without an acknowledgement. Once an area has ``LEDGER_DRIFT_MAX`` fields, no further
-    one is added.
+    A field's count belongs to the last run that saw it. If a commit succeeded but its
+    acknowledgement was lost, the count may be one batch too high. After ``LEDGER_DRIFT_MAX`` fields
+    in an area, no further field is added.
     """
     records = Counter[tuple[str, str]]()
     for read in reads:
@@ -191,11 +193,13 @@ async def count_drift(
     for (name, field), count in records.most_common(LEDGER_DRIFT_MAX):
         if (name, field) not in stored:
             fields[name] += 1
+        # A broken or hostile answer can have any number of field names, so the table is bounded.
         if (name, field) in stored or fields[name] <= LEDGER_DRIFT_MAX:
             rows.append({"area": name, "field": field, "records": count})
     added = upsert(connection.dialect.name, drift).values(
         run_id=run_id, first_run=run_id, first_seen_at=now
     )
+    # Counts add up within a run. The first batch of a new run starts at zero.
     before = sa.case((drift.c.run_id == run_id, drift.c.records), else_=0)
     counted = added.on_conflict_do_update(
         index_elements=[drift.c.area, drift.c.field],

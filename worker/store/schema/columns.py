@@ -20,7 +20,7 @@ def partial(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
 PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_digest")
 """The completeness proof of an area. The last two columns are the first of two reads that agree."""
 FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
-"""Why an area could not be read."""
+"""The reason why an area could not be read."""
 
 
 def proof_and_failure() -> list[sa.Column[Any]]:

@@ -130,9 +130,9 @@ run = sa.Table(
 )
 """The ledger. A published run is a publication: it has facts and stays for ever.
 
-``terms`` is the contract, service and confirmation that the run began under (``App.terms``). Under
-others it is not continued. ``attempts`` counts the processes that have worked on it.
-``progressed_at`` is when it last wrote a complete read. ``guard`` is the guard's count as JSON
+``terms`` is the contract, service and confirmation when the run started (``App.terms``). If they
+change, the run is not resumed. ``attempts`` counts the processes that have worked on it.
+``progressed_at`` is when it last wrote a complete read. ``guard`` is the guard's facts as JSON
 (``core.guard.GuardFacts``).
 """
 
@@ -217,7 +217,7 @@ sa.Index(
     draft.c.run_id,
     draft.c.person_key,
     unique=True,
-    # In the words of the queries, or SQLite's planner does not recognize the condition.
+    # Written exactly as in the queries, or SQLite's planner does not recognize the condition.
     sqlite_where=sa.text("is_new = 1"),
     postgresql_where=draft.c.is_new,
 )
@@ -307,7 +307,7 @@ def _change_table(area: ResourceArea) -> sa.Table:
 VERSIONS: Final[Mapping[str, sa.Table]] = {area.name: _version_table(area) for area in AREAS}
 """Every content that was ever published: the version table of each area, by the area's name.
 
-``closed_because`` is ``changed`` (another version follows), ``gone`` (two reads did not hold the
+``closed_because`` is ``changed`` (another version follows), ``gone`` (two reads did not contain the
 restriction) or ``departed`` (the person left the roster). ``closed_by_reads`` is the interval of
 those two reads (ISO 8601). ``is_left_censored``: the restriction was there when this area of the
 person was first read, or first read again after a departure, so its beginning was not seen.
@@ -410,4 +410,4 @@ access_log = sa.Table(
     sqlite_autoincrement=True,
 )
 """Append-only: triggers refuse deletions before 90 days, and every update but the one of ``erase``,
-which sets ``person_key`` to NULL. It names only persons that the database holds."""
+which sets ``person_key`` to NULL. It names only persons in the database."""

@@ -17,10 +17,10 @@ _ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
 async def revision(connection: AsyncConnection) -> str | None:
-    """The database's revision; ``None`` if no migration ever ran.
+    """The database's revision, or ``None`` if no migration ever ran.
 
     Raises:
-        ConfigurationError: the database cannot hold every text that PTS may send.
+        ConfigurationError: the database cannot store every text that PTS may send.
     """
     if connection.dialect.name == "postgresql":
         encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar_one()
@@ -40,8 +40,8 @@ async def require_upgradable(database: Database) -> str | None:
     """The revision of a database that ``upgrade`` can bring to ours; ``None`` if it has none yet.
 
     Raises:
-        ConfigurationError: another version of the program made the schema, which this one does
-            not know; or as ``revision``.
+        ConfigurationError: the schema is from an unknown version of the program, or as in
+            ``revision``.
     """
     found = await database.read(revision)
     if found not in {None, HEAD}:
@@ -57,7 +57,7 @@ async def check_schema(database: Database) -> None:
     """Refuse a database that this program was not made for.
 
     Raises:
-        ConfigurationError: the schema is missing, or another one; the hint says what helps.
+        ConfigurationError: the schema is missing or different. The hint gives the remedy.
     """
     if await require_upgradable(database) is None:
         raise ConfigurationError(
@@ -67,16 +67,16 @@ async def check_schema(database: Database) -> None:
 
 
 async def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to ours, in one transaction, and make the reporting views anew.
+    """Bring the schema to ours, in one transaction, and recreate the reporting views.
 
-    Of several at once one works. The others wait for it, within the database's patience.
+    Concurrent upgrades run one at a time. The others wait within the database's patience.
 
     Returns:
         The revision before and after.
 
     Raises:
-        ConfigurationError: this program does not know the schema that is there.
-        UnavailableError: another upgrade goes on for too long.
+        ConfigurationError: the database's schema is unknown to this program.
+        UnavailableError: another upgrade takes too long.
     """
     before = await require_upgradable(database)
     await database.lasting().write(lambda connection: connection.run_sync(migrate))

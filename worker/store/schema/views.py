@@ -60,7 +60,7 @@ class _View(NamedTuple):
         rows: the joined tables.
         table: the one whose columns are taken under their own names.
         given: the other columns, by name.
-        where: which rows it has.
+        where: the condition for its rows.
     """
 
     rows: FromClause
@@ -227,7 +227,7 @@ def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
 
 
 def _last_versions(area: ResourceArea) -> Select[*tuple[Any, ...]]:
-    """The versions of an area, and which are the last of their period."""
+    """The versions of an area, marking the last version of each period."""
     version, other = VERSIONS[area.name], VERSIONS[area.name].alias("other")
     key = ("person_id", "restriction_id", "first_seen_at")
     same = and_(*(other.c[name] == version.c[name] for name in key))
