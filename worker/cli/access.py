@@ -1,4 +1,4 @@
-"""Whom a command is about, and the row of the access log that says who looked at them."""
+"""The person that a command reads, and the row of the access log for it."""
 
 import io
 import os
@@ -62,7 +62,7 @@ def roster_of(app: "App") -> Roster:
 
     Raises:
         ConfigurationError: of the configuration, before the question.
-        UsageError: what was typed is no identifier.
+        UsageError: the input is not an identifier.
     """
     if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
         return app.roster()

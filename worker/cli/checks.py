@@ -72,7 +72,7 @@ def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
     Changes nothing, but that the store remembers a probe that succeeded.
 
     Args:
-        probe: whom to read from PTS as well, if anybody.
+        probe: the person to read from PTS, if any.
     """
     app = cli.load(None)
     if app.loaded.origins["log.level"] == "default":
@@ -311,7 +311,7 @@ async def _counted(roster: Roster) -> _Counts:
 
 
 def _questions(probe: NationalId | None) -> Iterator[Question]:
-    """In the order in which they rest on one another: the first that fails is to be seen to."""
+    """Ordered by dependency. Fix the first failure first."""
     yield "configuration", check_configuration
     yield "key", check_key
     yield "discovery", check_discovery

@@ -1,6 +1,6 @@
 """A run as ``sync``, ``backfill`` and ``schedule`` execute it: shown, stopped, logged and reported.
 
-Neither bar, systemd, metrics nor pings ever disturb it.
+An error of the bar, systemd, metrics or pings does not affect the run.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ _STOPPING: Final = "stopping: everyone read completely is written; a second sign
 
 
 class RunWatch:
-    """What is known of the run that is on.
+    """The state of the current run.
 
     Attributes:
         bar: on standard error. Enter it to have it drawn; nothing is drawn if nobody would see it.
@@ -162,7 +162,7 @@ async def observed_run(
 ) -> RunReport:
     """Execute ``run_sync``, log its end, and send its metrics. It raises the same errors.
 
-    Only full runs are pinged: a backfill says nothing of the night.
+    Only full runs send pings, because a backfill does not replace the nightly run.
 
     Args:
         watch: shows it.

@@ -32,14 +32,14 @@ log = structlog.get_logger(__name__)
 
 
 class RunRequest(Value, frozen=True, kw_only=True):
-    """What a command asks for.
+    """The options of a run.
 
     Attributes:
         kind: the complete roster, or a subset.
         roster: instead of the configured one.
         choice: the areas that a backfill reads.
-        accept_removals: a person accepts what the last withheld run would have closed.
-        accept_service: a person says that it is the same PTS at a new address.
+        accept_removals: accept the removals of the last withheld run.
+        accept_service: accept a new address of the same PTS.
     """
 
     kind: RunKind = RunKind.SYNC

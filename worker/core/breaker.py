@@ -1,19 +1,19 @@
-"""The circuit breaker of one area: whether persons may be asked, and what follows failed reads.
+"""The circuit breaker of one area.
 
-    CLOSED     Persons are asked. 20 failed reads in a row open it. If the last read of a pass
-               failed, it opens then, because no other person is left to ask.
-    OPEN       No person is asked, and no pass ends. One probe goes out at once, and then one every
-               ten seconds, over all areas.
+    CLOSED     Persons are read. After 20 failed reads in a row, the breaker opens. It also opens
+               at the end of a pass whose last read failed, because no other person is left.
+    OPEN       No person is read, and no pass ends. One probe is sent at once, then one every ten
+               seconds, across all areas.
     HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was
                in flight when it opened.
     GIVEN_UP   A probe failed when it had been open for `sync.patience`, or when no comparable read
-               of this area had ever succeeded. This attempt asks no person in this area any more.
+               of this area had ever succeeded. This attempt sends no more requests for the area.
 
-The run goes on while one area works. When every area is given up, it ends (`core/verdict.py`).
+The run continues while one area works. When every area is given up, it ends (`core/verdict.py`).
 
-For example, if PTS is away for two minutes, 20 reads fail, 13 probes follow, the last one succeeds,
+For example, if PTS is down for two minutes, 20 reads fail, 13 probes follow, the last one succeeds,
 and the run continues. If 20 persons fail for reasons of their own, the first probe goes to the
-canary, the last person who was read. It succeeds and closes the breaker.
+canary, the last person with a successful read. It succeeds and closes the breaker.
 """
 
 import enum
@@ -32,17 +32,17 @@ from worker.errors import (
 )
 
 FAILURES_MAX: Final = 20
-"""Failed reads in a row, of different persons, that open a breaker. A run of fewer persons has no
-evidence that PTS rejects everyone."""
+"""Failed reads in a row, of different persons, that open a breaker. A run of fewer persons cannot
+prove that PTS rejects all requests."""
 ABOUT_NO_PERSON: Final = (HostNameError, RefusedError, UnavailableError)
 """Errors of HelseID, TLS and the name server, which open the breakers of all areas."""
 _PROBE_INTERVAL_S: Final = 10.0
 _PROBES_MIN: Final = 6
-"""Probes during `sync.patience`: if that is short, the interval is, too."""
+"""Minimum number of probes during `sync.patience`. A short patience shortens the interval."""
 _CANARIES: Final = 3
-"""One of them may fail by chance."""
+"""Number of canaries per list. More than one, because one may fail by chance."""
 _NO_PERSON: Final = ""
-"""The key of a failure that is about no person."""
+"""The key of a failure that does not depend on a person."""
 
 
 class State(enum.StrEnum):
@@ -67,16 +67,16 @@ class Breaker:
 
     Attributes:
         patience_s: `sync.patience`.
-        clock: in seconds; it stands still while PTS has asked everyone to wait.
+        clock: in seconds. It is paused while PTS asks all requests to wait (``Retry-After``).
         is_answered: a read succeeded in a publication or an earlier attempt.
-        is_answered_with_record: a read with at least one record did.
-        on_change: called after a change of state, with the state before.
+        is_answered_with_record: a read with at least one record succeeded.
+        on_change: called after a change of state, with the previous state.
         had_outage: a probe has failed since the pass began.
         failures: failed reads in a row by person, the last one last.
-        canaries: the last persons of this run who were read, the last one first.
-        canaries_with_record: those whose read held a record.
-        failed_probes: since it opened.
-        open_s: for how long it has been open, until it was closed or given up.
+        canaries: the last persons of this run with a successful read, newest first.
+        canaries_with_record: canaries whose read had a record.
+        failed_probes: number of failed probes since the breaker opened.
+        open_s: total time that the breaker has been open, in seconds.
     """
 
     area: str
@@ -98,10 +98,10 @@ class Breaker:
     # --- counting ---
 
     def succeed(self, person: Person, records: int) -> None:
-        """Count a complete read: it disproves the failures before it, and closes the breaker.
+        """Count a complete read. It clears the earlier failures and closes the breaker.
 
-        Failures about records remain if the read held none, because most persons have none. A
-        person whose own read failed disproves them all the same.
+        If the read has no records, failures about records remain, because most persons have none.
+        The exception is a person whose previous read failed: their success clears all failures.
         """
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
@@ -119,7 +119,7 @@ class Breaker:
             self._enter(State.CLOSED)
 
     def remember(self, person: Person, records: int) -> None:
-        """Note a person whom this run has read: they can serve as a canary."""
+        """Add a person with a successful read in this run as a canary."""
         self.canaries = _latest(person, self.canaries)
         if records:
             self.canaries_with_record = _latest(person, self.canaries_with_record)
@@ -128,10 +128,12 @@ class Breaker:
         """Count a failed read, after the retries of its requests.
 
         Args:
-            persons: asked by this run so far.
+            persons: number of persons that this run has requested so far.
         """
+        # A requested pause is not evidence of an outage.
         if self.state is State.GIVEN_UP or error.is_wait_obeyed:
             return
+        # Without HelseID or a connection every read fails, so one failure is enough.
         if isinstance(error, ABOUT_NO_PERSON):
             self.failures = {_NO_PERSON: Failure(person, error)}
             self._open()
@@ -141,6 +143,7 @@ class Breaker:
             if was_about_no_person and not self.failures:
                 self._enter(State.CLOSED)
             return
+        # Move to the end: dicts keep the position of an overwritten key.
         self.failures.pop(person.person_key, None)
         self.failures[person.person_key] = Failure(person, error)
         self._is_last_failed = True
@@ -150,7 +153,7 @@ class Breaker:
     # --- opening ---
 
     def begin_pass(self) -> None:
-        """Forget what happened in the pass before."""
+        """Reset the state of the previous pass."""
         self.had_outage = self._is_last_failed = False
 
     def end_pass(self) -> None:
@@ -182,12 +185,13 @@ class Breaker:
         return min(_PROBE_INTERVAL_S, self.patience_s / _PROBES_MIN)
 
     def begin_probe(self) -> Person:
-        """The person whom the next probe asks: canaries and those who failed take turns."""
+        """The person for the next probe. Canaries alternate with persons whose read failed."""
         self._enter(State.HALF_OPEN)
         failed = [failure.person for failure in self.failures.values()]
         canaries = self._canaries_for(is_about_records=self._are_about_records())
         if not canaries:
             return failed[self.failed_probes % len(failed)]
+        # A canary can have a problem of its own by now, so probe both groups.
         turn, is_failed_ones = divmod(self.failed_probes, 2)
         persons = failed if is_failed_ones else canaries
         return persons[turn % len(persons)]
@@ -196,8 +200,10 @@ class Breaker:
         """Stay open after a failed probe, or give up.
 
         Args:
-            is_wait_obeyed: the next probe waits as long as PTS asked, so this one shows nothing.
+            is_wait_obeyed: PTS asked for a pause and the next probe waits for it, so this probe
+                does not count.
         """
+        # A read in flight may have closed the breaker during the probe.
         if self.state is not State.HALF_OPEN:
             return
         is_over = self.clock() - self._opened_s >= self.patience_s or not self._was_ever_answered()
@@ -225,7 +231,7 @@ class Breaker:
         return self.canaries_with_record if is_about_records else self.canaries
 
     def _may_be_personal(self, error: WorkerError, persons: int) -> bool:
-        """Whether PTS may have good reasons to reject each person of a small run."""
+        """Whether each person of a small run may fail for a reason of their own."""
         is_about_records = _is_about_records(error)
         is_possible = is_about_records or error.kind is FailureKind.REJECTED
         has_canary = bool(self._canaries_for(is_about_records=is_about_records))

@@ -19,7 +19,7 @@ def kinds_of(failures: Iterable[FailureCount]) -> Counter[FailureKind]:
 def failure_reasons(
     progress: RunProgress, failures: Sequence[FailureCount], given_up: Iterable[str]
 ) -> Iterator[str]:
-    """Why a run has gaps.
+    """The reasons for the gaps of a run.
 
     Args:
         failures: the most frequent first.
@@ -44,7 +44,7 @@ def failure_reasons(
 
 
 def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> Iterator[str]:
-    """What is unusual about the roster, although each line could be read."""
+    """Warnings about a roster, including one without roster errors."""
     if unknown_columns:
         yield (
             f"columns of the roster that are not read: {listed(unknown_columns)}; off_id, "

@@ -17,7 +17,7 @@ from worker.errors import (
 
 
 class _Verdict(NamedTuple):
-    """The error for one kind of failures. Its message has a place for their number and reason."""
+    """The error for one kind of failure. ``{reason}`` in the message is the count and reason."""
 
     error: type[WorkerError]
     message: str
@@ -59,7 +59,7 @@ _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
 def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) -> WorkerError:
     """The error that ends a run in which every area was given up.
 
-    Failures of one kind have an exit code of their own. Mixed kinds are 69.
+    If all failures are of one kind, the kind determines the exit code. Mixed kinds give 69.
 
     Args:
         errors: the failures, the last one last.
@@ -77,6 +77,7 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
         kinds = sorted(Counter(error.kind for error in errors).items())
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
         return _UNAVAILABLE.error_of(f"{counts}; the last with: {last.message}")
+    # Errors of HelseID, TLS and DNS already have their own message and hint.
     if not isinstance(last, AreaError):
         return last
     counts = f"{len(errors)} person-areas in a row"

@@ -1,4 +1,4 @@
-"""When the next request to PTS may be sent: one token bucket, and the pauses that PTS asks for."""
+"""Rate limit for requests to PTS: a token bucket, and the pauses that PTS asks for."""
 
 import math
 from collections import deque
@@ -13,26 +13,26 @@ from worker.core.retry import instant_after
 from worker.ports import Runtime
 
 CLEAN_S: Final = 30.0
-"""429 and 503 halve the rate. After half a minute without halving it rises by half."""
+"""429 and 503 halve the rate. After 30 seconds without a change, it rises by half."""
 MANY: Final = 3
-"""Different persons among the last answers. Fewer may be refused for reasons of their own."""
+"""Minimum number of different persons. Fewer may be refused for reasons of their own."""
 OF_WAITS: Final = 10
 OF_REFUSALS: Final = 30
-"""How many answers are looked at. Three refusals in thirty show a limit of PTS that is slightly
-below the ceiling."""
+"""Number of latest responses to check. Three refusals in thirty indicate a rate limit of PTS
+slightly below the ceiling."""
 _BURST_S: Final = 0.05
-"""Requests of this time may be sent at once: timers are coarser than a high rate."""
+"""Burst size in seconds of the rate, because timers are coarser than a high rate."""
 _REFUSALS: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
 
 
 class _Answer(NamedTuple):
-    """The part of an answer that concerns the pace.
+    """The part of a response that affects the rate.
 
     Attributes:
-        refused_s: when a refused request was sent.
-        until_s: until when PTS asked to wait.
+        refused_s: send time of a refused request.
+        until_s: end of the pause that PTS asked for.
     """
 
     person_key: str
@@ -41,16 +41,16 @@ class _Answer(NamedTuple):
 
 
 class Pace:
-    """Lets requests go one by one, at the rate that PTS sustains (promise 7).
+    """Sends requests one by one, at the rate that PTS sustains (promise 7).
 
     Args:
         requests_per_second: the ceiling; may be infinite.
-        wait_s_max: `sync.retry_after_max`. PTS may ask everyone to wait for so long, in one piece
-            or in several without a success between them.
+        wait_s_max: `sync.retry_after_max`. Longest pause of all requests, as one wait or as
+            several without a success between them.
 
     Attributes:
-        rate: requests per second at present, at most.
-        turn: a queue: the request that holds it is the next one to be sent.
+        rate: current maximum of requests per second.
+        turn: a lock that queues requests. Its holder sends the next one.
         last_sent_s: when the last request was sent, on the monotonic clock.
     """
 
@@ -93,15 +93,15 @@ class Pace:
         retry_after_s: float = 0.0,
         is_retry: bool = False,
     ) -> bool:
-        """Slow down or pause, if the last answers show that PTS asks everyone to.
+        """Slow down or pause, if the latest responses ask for it across several persons.
 
         Args:
             sent_s: the result of ``sent``.
-            is_retry: of a request that failed a moment ago. It shows nothing new of the rate: a few
-                persons who always fail would bring the run to a halt.
+            is_retry: a retry does not lower the rate. Otherwise a few persons whose requests always
+                fail would slow down the whole run.
 
         Returns:
-            Whether the run waits as long as this answer asks.
+            Whether the run waits as long as this response asks.
         """
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
@@ -134,7 +134,7 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Requests that were under way at the last change show nothing of the rate since.
+        # Requests sent before the last change are no evidence about the new rate.
         if _are_few(answer for answer in self._last if answer.refused_s > self._changed_s):
             return
         # At one request per second, 20,000 requests still finish overnight.
@@ -144,16 +144,16 @@ class Pace:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
 
     def restore(self) -> None:
-        """Return to the ceiling after an outage, whose 503 answers show no rate limit."""
+        """Return to the ceiling after an outage: its 503 responses were not a rate limit."""
         self.rate, self._changed_s = self._ceiling, self._runtime.monotonic()
 
     def paused_s(self) -> float:
-        """For how long everyone has waited so far."""
+        """Total pause so far, in seconds."""
         return self._paused_s - max(0.0, self._paused_until_s - self._runtime.monotonic())
 
     @property
     def is_paused(self) -> bool:
-        """Whether PTS has asked everyone to wait."""
+        """Whether all requests wait because PTS asked for a pause."""
         return self._paused_until_s > self._runtime.monotonic()
 
     def slowness(self) -> str:

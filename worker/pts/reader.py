@@ -1,4 +1,4 @@
-"""Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
+"""Reads an area of a person to its last page. Only this module creates a ``CompleteArea``."""
 
 import uuid
 from collections import Counter
@@ -25,16 +25,16 @@ from worker.pts.retrying_client import Request, RetryingClient
 _HEADERS: Final = {
     "content-type": "application/json",
     "accept": "application/json",
-    # What a cache holds of a person may be as old as it likes.
+    # A cached response may be out of date.
     "cache-control": "no-store",
 }
 
 
 class _Search(Value, frozen=True, kw_only=True):
-    """What reading an area needs, and the parts of a request that depend on the area alone.
+    """The parts of a request that depend only on the area, and the decoder of its records.
 
     Attributes:
-        headers: of ``Request``.
+        headers: see ``Request``.
         body_parts: the template of the body, without the identifiers.
     """
 
@@ -80,7 +80,7 @@ class PtsReader:
         return self._client.stats
 
     async def ask(self, person: Person, area: str) -> HttpResponse:
-        """The answer to the first request for a person's area, whatever it is.
+        """Send the first request for a person's area, and return the response unchecked.
 
         Raises:
             AreaError, WorkerError: as ``RetryingClient.send``.
@@ -99,12 +99,12 @@ class PtsReader:
         """The complete area, with its completeness proof.
 
         Args:
-            is_single_use, probe_interval_s: of ``Request``.
+            is_single_use, probe_interval_s: see ``Request``.
 
         Raises:
             AreaError: the area could not be read; ``attempts`` is set.
             UnavailableError, RefusedError: HelseID cannot be reached or refuses, or PTS's
-                certificate is not trusted; that may pass.
+                certificate is not trusted. A later attempt may succeed.
             WorkerError: the run cannot continue.
         """
         request, paging = self._first(person, area)
@@ -175,7 +175,7 @@ def _search(area: ResourceArea, contract: AreaContract, base_url: str, runtime: 
 
 
 def _headers(contract: AreaContract, runtime: Runtime) -> Callable[[], Mapping[str, str]]:
-    """Makes the headers of an attempt, with a new id if the contract asks for one."""
+    """Return a factory of headers, with a new id for each attempt if the contract declares one."""
     headers = {**_HEADERS, **{name.lower(): value for name, value in contract.headers.items()}}
     if not any(UUID in value for value in headers.values()):
         return lambda: headers

@@ -30,9 +30,9 @@ from worker.ports import Runtime
 from worker.pts.pace import Pace
 
 _FAILED_MAX: Final = 20
-"""Failed attempts in a row after which none is retried, until one is answered otherwise."""
+"""After 20 failed attempts in a row, retries stop until an attempt succeeds."""
 _WAITED_S_MAX: Final = 10.0
-"""A request is retried after a ``Retry-After`` up to this. A longer one fails the read."""
+"""Longest ``Retry-After`` in seconds that is retried. A longer one fails the read."""
 _log = structlog.get_logger(__name__)
 
 
@@ -40,12 +40,12 @@ class Request(msgspec.Struct, kw_only=True):
     """The request for a page of one person's area. The next page changes its URL and body.
 
     Attributes:
-        headers: makes all headers but the authorization. Both are new for each attempt.
-        share: the room of the answer.
+        headers: returns all headers except the authorization. Both are new for each attempt.
+        share: the memory budget of the response.
         is_single_use: use a new connection for each attempt, and close it afterwards.
         probe_interval_s: a probe: make one attempt, and repeat it with a new authorization only
             after this time. 0: no probe.
-        attempts: made so far, for all pages.
+        attempts: number of attempts so far, for all pages.
     """
 
     person_key: str
@@ -83,7 +83,7 @@ class RetryingClient:
         self.stats = RequestCounts()
 
     def room(self) -> AbstractAsyncContextManager[Share]:
-        """Wait for the room of an answer, before it is asked for (promise 10)."""
+        """Reserve memory for a response before the request is sent (promise 10)."""
         return self._transport.budget.share()
 
     async def send(self, request: Request) -> HttpResponse:
@@ -95,10 +95,10 @@ class RetryingClient:
         Raises:
             TransientError: every attempt failed, PTS asks to wait (``Retry-After``), or it did not
                 answer in time.
-            DeniedError: PTS denies the client, with a new token and DPoP proof, too.
+            DeniedError: PTS denies the client even with a new token and DPoP proof.
             ContractError: the response is encoded or too large.
             WorkerError: HelseID refuses or is unavailable, the certificate is not accepted, or the
-                installation is at fault.
+                installation has an error.
         """
         attempt = 1
         while True:
@@ -112,11 +112,11 @@ class RetryingClient:
                 _log.debug("pts.retry", reason=error.message, attempt=attempt, wait_s=wait_s)
                 await self._runtime.sleep(wait_s)
                 if self._failed_in_a_row >= _FAILED_MAX:
-                    raise  # others have failed since the wait began
+                    raise  # other requests failed during the wait: PTS may be down
             attempt += 1
 
     def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
-        """The wait before the next attempt; None for no further one."""
+        """Seconds before the next attempt. None if there is no retry."""
         is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
         if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILED_MAX:
             return None
@@ -124,7 +124,7 @@ class RetryingClient:
         return wait_before_retry(self._policy, attempt, error.retry_after_s, jitter)
 
     async def _attempt(self, request: Request, *, is_retry: bool) -> HttpResponse:
-        """Send the request, and again at once while a new authorization can help."""
+        """Send the request. Repeat it at once while a new authorization can help."""
         refusals = 0
         while True:
             token, connection, sent_s = await self._turn(request)
@@ -138,12 +138,12 @@ class RetryingClient:
             refusals += 1
             if refusal := self._authorizer.refusal(token, response, refusals):
                 raise DeniedError(refusal, status=response.status)
-            connection.close()  # another replica may accept what this one refuses
+            connection.close()  # another replica may accept the request
             if request.probe_interval_s:
                 await self._runtime.sleep(request.probe_interval_s)
 
     async def _turn(self, request: Request) -> tuple[Token, Connection, float]:
-        """Wait until the request may be sent: a token, a connection, and the time."""
+        """Wait for the rate limit. Returns a token, a connection and the send time."""
         token, connection = await self._prepared(request)
         async with self._pace.turn:
             await self._pace.wait()
@@ -198,5 +198,5 @@ class RetryingClient:
             error = TransientError(f"status {response.status}{asked}", status=response.status)
             error.retry_after_s, error.is_wait_obeyed = wait_s or 0.0, is_wait_obeyed
             raise error
-        if not request.probe_interval_s:  # the canary shows nothing of other persons
+        if not request.probe_interval_s:  # one canary is no evidence about other persons
             self._failed_in_a_row = 0

@@ -1,4 +1,4 @@
-"""What people and other programs see of the copy: an HTML page, and files.
+"""The outputs of the copy: an HTML report, and exported files.
 
 Everything here reads the reporting views and nothing else, in one read transaction.
 """

@@ -1,7 +1,7 @@
 """Reads the report's contents from the facts of the publications, in one snapshot.
 
 It reads no row about a person or a restriction. So the report takes as long for a million people
-as for ten, and erasing somebody does not change the report of an earlier publication.
+as for ten, and erasing a person does not change the report of an earlier publication.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) ->
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        cohort: the clinic or department that the report is about; None: everybody.
+        cohort: the clinic or department that the report is about; None: all persons.
 
     Raises:
         UsageError: nothing is published about such a cohort.
@@ -166,7 +166,7 @@ class _Queries:
     ) -> Mapping[int, Sequence[_Counted]]:
         """These figures of publications or all of them, by the publication's number.
 
-        A person has one cohort, so the sum over cohorts counts nobody twice.
+        A person has one cohort, so the sum over cohorts has no duplicates.
         """
         view = FIGURE.table()
         names = ("publication_no", "figure", "restriction_group", "code", "level")

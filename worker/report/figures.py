@@ -131,7 +131,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     """The contents of the report.
 
     Attributes:
-        cohort: the cohort that the report is about; None: everybody.
+        cohort: the cohort that the report is about; None: all persons.
         published: the last published run, full or not.
         last_sync: the last published full run.
         latest: the newest run that was not abandoned.

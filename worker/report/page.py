@@ -64,7 +64,7 @@ async def write_report(
         timezone: of the times shown, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
         min_cell: the limit of ``SmallNumbers``.
-        cohort: the clinic or department that the report is about; None: everybody.
+        cohort: the clinic or department that the report is about; None: all persons.
         source: where the figures come from.
 
     Raises:

@@ -1,10 +1,10 @@
 """Runs the producer, readers, the writer, probes and lease renewal as concurrent tasks.
 
-A reader takes one person after the other, and reads the areas in sequence. A failed read is written
-as a draft, like any other.
+Each reader reads one person at a time, area by area. A failed read is written as a draft, like a
+successful one.
 
-On the first ``WorkerError`` the readers are cancelled, and the writer still writes every finished
-person. A ``WorkerError`` never surfaces as an exception group.
+On the first ``WorkerError`` the readers are cancelled, and the writer still writes all finished
+persons. A ``WorkerError`` never surfaces as an exception group.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,8 +33,8 @@ from worker.sync.reading import AreaReader
 log = structlog.get_logger(__name__)
 
 BATCH_PERSONS: Final = 250
-"""At most so many are written in one transaction. More would make no run faster, and a kill would
-cost more."""
+"""Maximum number of persons per transaction. Larger batches are no faster, and a kill would lose
+more reads."""
 _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
@@ -49,8 +49,8 @@ class Pipeline:
 
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
-        _left_s: when the last read was written that a later pass repeats; at first when this
-            attempt began, because an earlier one may just have ended.
+        _left_s: when the last read that a later pass repeats was written. Initially the start of
+            this attempt, because an earlier attempt may have ended just before.
     """
 
     producer: Producer
@@ -66,7 +66,7 @@ class Pipeline:
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> None:
-        """Read and write everyone.
+        """Read and write all persons.
 
         Raises:
             WorkerError: the run ended early.
@@ -115,7 +115,7 @@ class Pipeline:
         )
 
     def _wait_s(self) -> float:
-        """The time until a later pass may begin."""
+        """Seconds until the next pass may start (``sync.confirm_after``)."""
         due_s = self._left_s + self.settings.confirm_after.total_seconds()
         return max(0.0, due_s - self.runtime.monotonic())
 
@@ -159,11 +159,11 @@ class Pipeline:
             areas = tuple(outcome for outcome in outcomes if outcome is not None)
             if areas:
                 await reads.send(PersonRead(person=task.person, areas=areas))
-            else:
+            else:  # nothing to write, so the writer would never remove the task
                 del self.producer.pending[task.person.person_key]
 
     async def _outcome(self, task: PersonTask, name: str, pass_: Pass) -> AreaRead | None:
-        """An area of a person, or its failure; None if the failure of an earlier pass stands."""
+        """An area of a person, or its failure. None if the failure of an earlier pass remains."""
         try:
             return await self._read_area(task, name, pass_)
         except NotAskedError as error:
@@ -183,7 +183,7 @@ class Pipeline:
             return failure
 
     async def _read_area(self, task: PersonTask, name: str, pass_: Pass) -> CompleteArea:
-        """An area; if it is the second read, with both reads in its proof."""
+        """Read an area. The proof of a second read covers both reads."""
         first = task.areas[name].first
         read = await self.reader.read(
             task.person,
@@ -213,6 +213,7 @@ class Pipeline:
         """Write finished persons in batches, one transaction at a time."""
         async for read in reads:
             batch = [read]
+            # At the end of the stream, the partial batch is still written.
             with suppress(anyio.EndOfStream), anyio.move_on_after(_FLUSH_S):
                 while len(batch) < BATCH_PERSONS:
                     batch.append(await reads.receive())
@@ -238,7 +239,7 @@ class Pipeline:
             await self.store.renew()
 
     async def _watch(self) -> None:
-        """End the run on request or at its deadline, with a grace period for reads in flight."""
+        """Stop the run on request or at its deadline. Reads in flight get a grace period."""
         deadline, is_sync = self.settings.deadline, self.store.handle.kind == RunKind.SYNC
         with anyio.move_on_after(None if deadline is None else deadline.total_seconds()) as limit:
             await self.stop.wait()
@@ -247,6 +248,7 @@ class Pipeline:
         log.info("run.stopping", reason=reason)
         hint = _CONTINUES if is_sync else _BEGINS_AGAIN
         self._ending = self._ending or StoppedError(reason, hint=hint)
+        # Stop new tasks first, so that the readers can finish theirs.
         self._feeding.cancel()
         await self.runtime.sleep(_GRACE_S)
         self._reading.cancel()

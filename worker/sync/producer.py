@@ -1,6 +1,6 @@
 """Streams the roster as tasks, one for each person that a pass reads.
 
-It is streamed again for each pass, so that no identifier is kept on the disk or in memory.
+Each pass streams the roster again, so that no identifier is kept on disk or in memory.
 """
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
@@ -24,16 +24,16 @@ from worker.store.runs.run_store import RunStore
 log = structlog.get_logger(__name__)
 
 ERRORS_LOGGED_MAX: Final = 50
-"""Lines of the roster that cannot be read; the summary has their number."""
+"""Maximum number of roster errors to log. The summary has the total."""
 CHUNK_PERSONS: Final = 250
 
 
 class PersonTask(Value, frozen=True, kw_only=True):
-    """A person and the areas to read of them.
+    """A person and their areas to read.
 
     Attributes:
-        areas: with their drafts.
-        gaps: areas, of all, that an earlier pass of this attempt could not read.
+        areas: drafts by area.
+        gaps: all areas that an earlier pass of this attempt could not read.
     """
 
     person: Person
@@ -45,7 +45,7 @@ class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        breakers: a person of whom an earlier attempt has read an area can serve as its canary.
+        breakers: get a person with a read of the area in an earlier attempt as a canary.
         pending: tasks handed out but not committed, by person key. Together with the run's drafts
             they prevent duplicate reads of a person.
     """
@@ -61,8 +61,8 @@ class Producer(msgspec.Struct, kw_only=True):
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
         """Send a task for each person that this pass reads.
 
-        A person whom an earlier pass has read, and who is no longer on the roster, stays as
-        published.
+        If a person was read in an earlier pass and has left the roster since, their published
+        state is unchanged.
 
         Raises:
             RosterError: the roster cannot be read.
@@ -77,10 +77,10 @@ class Producer(msgspec.Struct, kw_only=True):
                         await tasks.send(task)
 
     def _halves(self, pass_: Pass) -> Sequence[int | None]:
-        """A run that is continued reads one half of its persons first, another one each time.
+        """Split the persons of a resumed run into two halves, in a different order each time.
 
-        So no person is always last: if one answer kills the process, the others are read all the
-        same.
+        If the response for one person crashes the process, the other persons are still read,
+        because no person is always last.
         """
         return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
 

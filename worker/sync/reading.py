@@ -1,6 +1,6 @@
 """Reads areas of persons through the circuit breaker of each area, and sends its probes.
 
-``worker.core.breaker`` decides. This module waits, asks and reports.
+``worker.core.breaker`` has the state machine. This module waits, sends and logs.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class AreaReader:
     """Reads one area of one person, when the breaker of the area permits it.
 
     Attributes:
-        breakers: of the areas that are read, by area.
+        breakers: circuit breakers by area.
         wait_s_max: `sync.retry_after_max`.
     """
 
@@ -60,25 +60,25 @@ class AreaReader:
         """Read an area completely.
 
         Args:
-            is_first_pass: a later pass can read an area that is not asked now.
+            is_first_pass: a later pass can read an area that is skipped now.
             is_second_read: use a new connection.
 
         Raises:
-            NotAskedError: the area is given up, or left to a later pass.
+            NotAskedError: the area is given up, or skipped until a later pass.
             AreaError: the read failed.
-            WorkerError: the installation is at fault.
+            WorkerError: the installation has an error.
         """
         breaker = self.breakers[area]
         while True:
             await self._admit(breaker, is_first_pass=is_first_pass)
-            with suppress(*ABOUT_NO_PERSON):  # the breakers are open now
+            with suppress(*ABOUT_NO_PERSON):  # the breakers are open now: wait and retry
                 return await self._read(breaker, person, is_single_use=is_second_read)
 
     async def _admit(self, breaker: Breaker, *, is_first_pass: bool) -> None:
         """Wait until the breaker is closed.
 
-        In the first pass, an outage of one area does not hold up the other: the second pass reads
-        the areas that are left out.
+        In the first pass, an outage of one area does not delay the other area. The second pass
+        reads the skipped areas.
         """
         while breaker.is_open:
             others = (other.state for other in self.breakers.values())
@@ -97,10 +97,10 @@ class AreaReader:
         is_single_use: bool,
         probe_interval_s: float = 0.0,
     ) -> CompleteArea:
-        """Read an area, and report the outcome to its breaker, or to all if it is about no person.
+        """Read an area and count the result in its breaker. HelseID and TLS errors count in all.
 
         Args:
-            is_single_use, probe_interval_s: of ``Request``.
+            is_single_use, probe_interval_s: see ``Request``.
         """
         try:
             read = await self.reader.read(
@@ -110,7 +110,7 @@ class AreaReader:
                 probe_interval_s=probe_interval_s,
             )
         except (AreaError, *ABOUT_NO_PERSON) as error:
-            # The frames of an error hold an answer of up to 16 MB.
+            # The traceback references a response of up to 16 MB, and breakers keep the error.
             error.__context__ = error.__traceback__ = None
             is_about_all = isinstance(error, ABOUT_NO_PERSON)
             for failed in [*self.breakers.values()] if is_about_all else [breaker]:
@@ -122,7 +122,7 @@ class AreaReader:
     async def end_pass(self) -> None:
         """Wait until no breaker is open, and a pause is over.
 
-        No other person is left to ask in this pass.
+        If the last read failed, only a probe can confirm an outage: no other person is left.
         """
         for breaker in self.breakers.values():
             breaker.end_pass()
@@ -136,7 +136,7 @@ class AreaReader:
         """Probe the breaker of an area when it opens, and then every ten seconds, over all areas.
 
         Raises:
-            WorkerError: every area is given up, or the installation is at fault.
+            WorkerError: every area is given up, or the installation has an error.
         """
         breaker = self.breakers[area]
         while breaker.state is not State.GIVEN_UP:
@@ -147,6 +147,7 @@ class AreaReader:
                 async with self._probing:
                     wait_s = self._next_probe_s - self.runtime.monotonic()
                     await self.runtime.sleep(max(0.0, wait_s))
+                    # A read in flight may have closed it during the wait.
                     if breaker.is_open:
                         await self._probe(breaker)
         if not self.areas:
@@ -159,7 +160,7 @@ class AreaReader:
             await self._read(breaker, person, is_single_use=True, probe_interval_s=interval_s)
         except (AreaError, *ABOUT_NO_PERSON) as error:
             wait_s = error.retry_after_s if error.is_wait_obeyed else 0.0
-        # From request to request: a silent PTS takes a whole time-out to answer.
+        # Count the interval from the send time, because a probe may last a whole time-out.
         sent_s, now_s = self.pace.last_sent_s, self.runtime.monotonic()
         self._next_probe_s = max(self._next_probe_s, sent_s + interval_s, now_s + wait_s)
         breaker.end_probe(is_wait_obeyed=wait_s > 0)
@@ -173,6 +174,7 @@ class AreaReader:
                 pass
             case State.CLOSED:
                 log.info("breaker.closed", area=breaker.area)
+                # Without a failed probe there was no outage: a 503 was a rate limit.
                 if breaker.failed_probes:
                     self.pace.restore()
             case State.OPEN if before is State.CLOSED:
