@@ -1,4 +1,4 @@
-"""One run: read everyone, then publish, withhold, or leave the run open to be continued."""
+"""One run: read all persons, then publish, withhold, or leave the run open to be continued."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ class Run:
         )
 
     async def _abandon(self) -> RunReport:
-        """End a backfill that asked for nobody: readers keep the publication that they have."""
+        """End a backfill that read no person. The current publication remains."""
         unknown = await self.store.unknown_failures()
         reasons = ["nothing to read, so nothing was published", *self._failure_reasons()]
         if unknown:
