@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.store.schema.columns import PERSON_COUNTS
 from worker.store.schema.tables import (
-    PERSON_COUNTS,
     VERSIONS,
     change_feed,
     person,

@@ -17,7 +17,8 @@ from bench.people import answer
 from worker import __version__
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
-from worker.store.schema.tables import PERSON_COUNTS, run
+from worker.store.schema.columns import PERSON_COUNTS
+from worker.store.schema.tables import run
 from worker.store.schema.upgrade import upgrade
 from worker.views import view_columns
 

@@ -25,8 +25,8 @@ from worker.store.runs.fact_counts import (
     count_week,
 )
 from worker.store.runs.new_publication import NewPublication
+from worker.store.schema.columns import PERSON_COUNTS
 from worker.store.schema.tables import (
-    PERSON_COUNTS,
     publication_code,
     publication_cohort,
     publication_figure,

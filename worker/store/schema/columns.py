@@ -6,6 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from worker.core.area import ColumnType, ResourceArea
+from worker.errors import FailureKind
 from worker.views import UtcTime
 
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -21,6 +22,21 @@ PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_diges
 """The completeness proof of an area. The last two columns are the first of two reads that agree."""
 FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
 """The reason why an area could not be read."""
+PERSON_COUNTS: Final = (
+    "roster",
+    "confirmed",
+    "stale",
+    *(f"failed_{kind}" for kind in FailureKind),
+    "joined",
+    "departed",
+    "missing",
+    "persons_in_effect",
+)
+"""Counts of persons of a publication. NULL in a run that is not published.
+
+``roster`` is ``confirmed`` and ``stale``. ``missing`` persons are not named by the last full
+roster, and depart if the next one does not name them. ``persons_in_effect`` have an active
+restriction, missing persons included."""
 
 
 def proof_and_failure() -> list[sa.Column[Any]]:

@@ -15,8 +15,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from worker.core.area import AREAS, ResourceArea
-from worker.errors import FailureKind
-from worker.store.schema.columns import RowId, content, partial, proof_and_failure
+from worker.store.schema.columns import (
+    PERSON_COUNTS,
+    RowId,
+    content,
+    partial,
+    proof_and_failure,
+)
 from worker.views import UtcTime
 
 metadata = sa.MetaData(
@@ -78,22 +83,6 @@ TOTALS: Final = (
     "retries",
 )
 """The counters of a run, as columns of the table ``run``."""
-
-PERSON_COUNTS: Final = (
-    "roster",
-    "confirmed",
-    "stale",
-    *(f"failed_{kind}" for kind in FailureKind),
-    "joined",
-    "departed",
-    "missing",
-    "persons_in_effect",
-)
-"""Counts of persons of a publication. NULL in a run that is not published.
-
-``roster`` is ``confirmed`` and ``stale``. ``missing`` persons are not named by the last full
-roster, and depart if the next one does not name them. ``persons_in_effect`` have an active
-restriction, missing persons included."""
 
 run = sa.Table(
     "run",
