@@ -160,6 +160,28 @@ def test_a_rejection_after_an_error_about_no_person():
     assert (state(made), made.failures) == (State.CLOSED, {})
 
 
+def test_a_small_run_whose_failed_person_is_rejected_later():
+    """A rejection of the person whose 503 opened the breaker shows that PTS answers again."""
+    opened_late = breaker(is_answered=True)
+    opened_late.fail(person(1), AWAY, persons=12)
+    opened_late.end_pass()
+    assert opened_late.begin_probe() == person(1)
+    opened_late.fail(person(1), RejectedError("status 404"), persons=12)
+    assert (opened_late.state, opened_late.errors) == (State.CLOSED, [])
+
+
+def test_a_pass_whose_failures_were_all_personal_ends():
+    """HelseID failed after a 503, and then each person of a small run was rejected."""
+    small = breaker(is_answered=True)
+    small.fail(person(1), AWAY, persons=12)
+    small.fail(person(2), HELSEID, persons=12)
+    small.begin_probe()
+    for key in range(1, 13):
+        small.fail(person(key), RejectedError("status 404"), persons=12)
+    small.end_pass()
+    assert (small.state, small.errors) == (State.CLOSED, [])
+
+
 def test_giving_up():
     """After patience, if the area was ever answered; else after the first probe."""
     made = opened()

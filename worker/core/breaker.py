@@ -138,13 +138,13 @@ class Breaker:
             self.failures = {_NO_PERSON: Failure(person, error)}
             self._open()
             return
-        was_about_no_person = self.failures.pop(_NO_PERSON, None) is not None
+        # PTS has answered this person. A new failure moves to the end of the dict.
+        self.failures.pop(_NO_PERSON, None)
+        self.failures.pop(person.person_key, None)
         if self._may_be_personal(error, persons):
-            if was_about_no_person and not self.failures:
+            if self.is_open and not self.failures:
                 self._enter(State.CLOSED)
             return
-        # Move to the end: dicts keep the position of an overwritten key.
-        self.failures.pop(person.person_key, None)
         self.failures[person.person_key] = Failure(person, error)
         self._is_last_failed = True
         if len(self.failures) >= FAILURES_MAX:
@@ -158,7 +158,7 @@ class Breaker:
 
     def end_pass(self) -> None:
         """Open if the last read failed."""
-        if self._is_last_failed:
+        if self._is_last_failed and self.failures:
             self._open()
 
     @property
