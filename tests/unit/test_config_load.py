@@ -3,11 +3,15 @@
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.support.config_files import write
+from worker.cli import options
+from worker.cli.commands import failures
 from worker.config import load
-from worker.config.settings import EVERYDAY, KEYS
+from worker.config.settings import EVERYDAY, KEYS, Sync
+from worker.core.area import AREAS
 from worker.core.hosts import is_rehearsal
 
 
@@ -153,3 +157,14 @@ REAL, TEST = "https://api.pts.nhn.no", "https://api.test.pts.nhn.no"
 def test_only_what_is_surely_a_test(environment, base_url, expected):
     """Whatever may be a way to production counts as production."""
     assert is_rehearsal(environment, base_url) == expected
+
+
+def test_every_area_is_read_by_default():
+    """An area that a literal leaves out would not be read, and nothing would report it."""
+    names = tuple(area.name for area in AREAS)
+    assert Sync().areas == names
+    backfill = click.command()(options.area(lambda: None))
+    for command in (backfill, failures.command.commands["list"]):
+        (area,) = (param for param in command.params if param.opts == ["--area"])
+        assert isinstance(area.type, click.Choice)
+        assert tuple(area.type.choices) == names
