@@ -16,7 +16,7 @@ from worker.core.run import FailureCount, Pass, PersonDraft, Publication, RunHan
 from worker.errors import ExitCode, WithheldError
 from worker.ports import Runtime
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import TOTALS
+from worker.store.schema.columns import TOTALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
-from worker.store.schema.tables import TOTALS
+from worker.store.schema.columns import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
 from worker.views import ViewColumn, codes, view_columns
 
@@ -103,7 +103,7 @@ _PAGING: Final = """
 
 """  # noqa: E501
 _PAGING_ENDS: Final = """
-The styles `page` and `offset` end when `more` is false, at the last of `pages`, or at the area's `total`. If none of these is declared, they end at the first empty page. Each declared field must be on every page.
+Paging by `page` or `offset` ends when `more` is false, at the last of `pages`, or at the area's `total`. If you declare none of these, it ends at the first empty page. Each declared field must be on every page.
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 

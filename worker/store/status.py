@@ -31,7 +31,8 @@ from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.identity import stored_identity
 from worker.store.persons import open_failures
-from worker.store.schema.tables import TOTALS, VERSIONS, person, run
+from worker.store.schema.columns import TOTALS
+from worker.store.schema.tables import VERSIONS, person, run
 from worker.store.sqlite import file_of
 from worker.views import FRESHNESS, RUN, Read, UtcTime, begin_snapshot
 

@@ -9,7 +9,7 @@ from tests.support.report.stores import NEVER, missed, privacy, safety, seen
 from tests.support.store_world import World
 from worker.core.area import AREAS
 from worker.core.model import PersonRead
-from worker.errors import FailureKind
+from worker.store.schema.columns import PERSON_COUNTS
 from worker.views import iso_utc
 
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
@@ -17,16 +17,7 @@ UNKNOWN = ("NORN_NEW", "Odd")
 CAUSES = (None, "Manual", "Automated", "New", "Newer")
 """The last two are none of PTS's: the facts have one word for both."""
 COHORTS = (None, "Nord", "Sør", "Øst")
-PEOPLE = (
-    "roster",
-    "confirmed",
-    "stale",
-    *(f"failed_{kind}" for kind in FailureKind),
-    "joined",
-    "departed",
-    "missing",
-    "persons_in_effect",
-)
+PEOPLE = PERSON_COUNTS
 """The counts of persons in the facts."""
 DAILY = (
     "SELECT area, code, level, cause, COALESCE(cohort, ''), open, in_effect, persons, "

@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker import __version__
 from worker.core.area import AREAS, ResourceArea
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.run import RunHandle
+from worker.core.run import RunHandle, RunProgress
 from worker.store.database import delete_securely, execute
 from worker.store.persons import unpublished_run
 from worker.store.runs.lease import Lease
+from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import (
     CHANGES,
     FAILED,
@@ -284,3 +285,23 @@ def _feed_purge(area: ResourceArea, old: sa.Select[tuple[int]], now: datetime) -
 def _purge(table: sa.Table, old: sa.Select[tuple[int]]) -> sa.Delete:
     (key,) = table.primary_key
     return sa.delete(table).where(key.in_(old))
+
+
+def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
+    """The counters of an unpublished run.
+
+    Requests are summed over all attempts, except attempts that were killed.
+    """
+    # A sync skips persons read by an earlier attempt, so they are complete. A backfill skips
+    # persons outside its choice.
+    before = progress.persons_skipped if handle.kind == RunKind.SYNC else 0
+    complete = progress.persons_complete + before
+    return dict.fromkeys(TOTALS, 0) | {
+        "persons_total": complete + progress.persons_with_gaps,
+        "persons_complete": complete,
+        "persons_stale": progress.persons_with_gaps,
+        "persons_not_sent": progress.persons_not_sent,
+        "roster_faults": progress.roster_faults,
+        "requests": handle.requests_before + progress.requests,
+        "retries": handle.retries_before + progress.retries,
+    }

@@ -47,10 +47,11 @@ from worker.store.runs.guard_counts import (
     pick_going,
     pick_missing,
 )
+from worker.store.runs.ledger import read_so_far
 from worker.store.runs.new_publication import NewPublication
+from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import (
     CHANGES,
-    TOTALS,
     VERSIONS,
     draft,
     draft_area,
@@ -371,26 +372,6 @@ def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
     query = select(drift.c.area, drift.c.field).where(drift.c.first_run == run_id)
     rows = connection.execute(query.order_by(drift.c.area, drift.c.field))
     return tuple(f"{row.area} {row.field}" for row in rows)
-
-
-def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
-    """The counters of an unpublished run.
-
-    Requests are summed over all attempts, except attempts that were killed.
-    """
-    # A sync skips persons read by an earlier attempt, so they are complete. A backfill skips
-    # persons outside its choice.
-    before = progress.persons_skipped if handle.kind == RunKind.SYNC else 0
-    complete = progress.persons_complete + before
-    return dict.fromkeys(TOTALS, 0) | {
-        "persons_total": complete + progress.persons_with_gaps,
-        "persons_complete": complete,
-        "persons_stale": progress.persons_with_gaps,
-        "persons_not_sent": progress.persons_not_sent,
-        "roster_faults": progress.roster_faults,
-        "requests": handle.requests_before + progress.requests,
-        "retries": handle.retries_before + progress.retries,
-    }
 
 
 def _without_totals(changes: Mapping[str, int]) -> Mapping[str, int]:

@@ -23,8 +23,8 @@ from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import write_batch
 from worker.store.runs.drafts import answered_areas, count_due, count_failures, find_persons
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import begin_run, forget_garbage, note_run
-from worker.store.runs.publication import Publisher, read_so_far
+from worker.store.runs.ledger import begin_run, forget_garbage, note_run, read_so_far
+from worker.store.runs.publication import Publisher
 from worker.store.runs.write_drafts import add_unread, mark_seen
 from worker.store.schema.tables import FAILED, draft_area, person, person_area
 

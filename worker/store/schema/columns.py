@@ -22,6 +22,25 @@ PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_diges
 """The completeness proof of an area. The last two columns are the first of two reads that agree."""
 FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
 """The reason why an area could not be read."""
+TOTALS: Final = (
+    "persons_total",
+    "persons_complete",
+    "persons_stale",
+    "persons_departed",
+    "persons_missing",
+    "persons_not_sent",
+    "roster_faults",
+    "areas_complete",
+    "areas_failed",
+    "rows_read",
+    "rows_opened",
+    "rows_changed",
+    "rows_closed",
+    "rows_unchanged",
+    "requests",
+    "retries",
+)
+"""The counters of a run, as columns of the table ``run``."""
 PERSON_COUNTS: Final = (
     "roster",
     "confirmed",

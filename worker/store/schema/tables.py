@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from worker.core.area import AREAS, ResourceArea
 from worker.store.schema.columns import (
     PERSON_COUNTS,
+    TOTALS,
     RowId,
     content,
     partial,
@@ -63,26 +64,6 @@ lease = sa.Table(
     sa.CheckConstraint("id = 1", name="one"),
 )
 """One row, created by the migration. Without a holder it is free. ``host`` is for messages."""
-
-TOTALS: Final = (
-    "persons_total",
-    "persons_complete",
-    "persons_stale",
-    "persons_departed",
-    "persons_missing",
-    "persons_not_sent",
-    "roster_faults",
-    "areas_complete",
-    "areas_failed",
-    "rows_read",
-    "rows_opened",
-    "rows_changed",
-    "rows_closed",
-    "rows_unchanged",
-    "requests",
-    "retries",
-)
-"""The counters of a run, as columns of the table ``run``."""
 
 run = sa.Table(
     "run",
