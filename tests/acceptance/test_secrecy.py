@@ -62,18 +62,18 @@ def files_below(folder: Path, kind: str, *, but: Iterable[Path] = ()) -> Iterato
 
 
 def refused_words_in(data: bytes) -> bool:
-    """Whether a word of a body that was not understood stands there."""
+    """Whether the data contain a word of a refused body."""
     return CANARY.encode() in data
 
 
 async def server_position(url: str) -> tuple[str, int]:
-    """Where a PostgreSQL stands in its write-ahead log and in its log for people.
+    """The current segment of PostgreSQL's write-ahead log, and the size of its server log.
 
-    The write-ahead log goes on in a segment of its own.
+    The segment is new.
     """
     connection = await asyncpg.connect(url)
     try:
-        # What other tests wrote shall not stand in the same segment.
+        # Other tests may have written personal values to the segment before.
         await connection.execute("SELECT pg_switch_wal()")
         await connection.execute("SELECT pg_logical_emit_message(false, 'tests', 'begin')")
         name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
@@ -84,7 +84,7 @@ async def server_position(url: str) -> tuple[str, int]:
 
 
 async def server_logs_since(url: str, position: tuple[str, int]) -> tuple[bytes, bytes]:
-    """What a PostgreSQL has written since: its write-ahead log, and its log for people."""
+    """PostgreSQL's write-ahead log and server log since a position."""
     first, offset = position
     connection = await asyncpg.connect(url)
     try:
@@ -168,7 +168,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "batch": (
         "worker.store.runs.run_store",
         "RunStore.apply",
-        "lambda self, reads, **_: [(one.person.off_id.reveal(), one.areas) for one in reads]",
+        "lambda self, reads, **_: [(read.person.off_id.reveal(), read.areas) for read in reads]",
     ),
     "pseudonym": (
         "worker.core.identity",
@@ -229,12 +229,12 @@ def crash(night: Night) -> None:
     """
     night.made.script.clear()
     somebody = night.healthy[0]
-    for name, command, given in (
+    for name, command, stdin in (
         *((name, "sync", "") for name in CRASHES),
         ("pseudonym", "explain", f"{somebody}\n"),
         ("pseudonym", "erase --json", f"{somebody}\n"),
     ):
-        night.call(command, given, label=f"({name}) ", before=broken(name))
+        night.call(command, stdin, label=f"({name}) ", before=broken(name))
         reported = night.worker.folder / "tmp" / "reported"
         night.crashes[f"({name}) {command}"] = reported.read_text() if reported.exists() else ""
         reported.unlink(missing_ok=True)
@@ -286,8 +286,8 @@ class Traces:
 
     def all_of(self, kind: str, name: str = "") -> bytes:
         """Everything of a kind, or of those whose name holds some words."""
-        chosen = [one.data for one in self.places if one.kind == kind and name in one.name]
-        return b"\n".join(chosen)
+        data = [place.data for place in self.places if place.kind == kind and name in place.name]
+        return b"\n".join(data)
 
 
 def leaf_of(line: str) -> tuple[str, ...]:
@@ -326,7 +326,7 @@ def gather(night: Night, lines: list[str]) -> Traces:
         Place(kind="database", name=table, data=repr(rows).encode())
         for table, rows in store.everything().items()
     ]
-    night.places += [Place(kind="metrics", name="pushed", data=one) for one in night.made.pushed]
+    night.places += [Place(kind="metrics", name="pushed", data=body) for body in night.made.pushed]
     exported = folder / "exported"
     night.places += files_below(exported, "export")
     planted = {*exported.rglob("*"), *folder.rglob("roster.csv"), *folder.rglob("*.key"), *jwks}
@@ -342,11 +342,11 @@ def gather(night: Night, lines: list[str]) -> Traces:
 
 
 def server_files(url: str, position: tuple[str, int]) -> Iterator[Place]:
-    """What a PostgreSQL holds on disk: its tables' files, its write-ahead log, its own log."""
+    """The files of a PostgreSQL server: tables, write-ahead log and server log."""
     yield Place(kind="database", name="data files", data=anyio.run(data_files_of, url))
-    ahead, said = anyio.run(server_logs_since, url, position)
-    yield Place(kind="database", name="write-ahead log", data=ahead)
-    yield Place(kind="database", name="the server's log", data=said)
+    write_ahead_log, server_log = anyio.run(server_logs_since, url, position)
+    yield Place(kind="database", name="write-ahead log", data=write_ahead_log)
+    yield Place(kind="database", name="the server's log", data=server_log)
 
 
 async def log_statements(url: str) -> tuple[str, int]:

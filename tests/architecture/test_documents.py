@@ -61,8 +61,8 @@ def anchors(page: Path) -> frozenset[str]:
     for heading in re.findall(
         r"(?m)^#+ +(.+?) *$", _FENCED.sub("", page.read_text(encoding="utf-8"))
     ):
-        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
         found[slug] = found.get(slug, -1) + 1
     return frozenset(
         f"{slug}-{number}" if number else slug

@@ -113,7 +113,7 @@ def names_of(path: str) -> set[str]:
 
 
 def roles_of(path: str, field: Field) -> list[str]:
-    """The keys of ``ROLES`` that a field fits; by its name alone, if its kind is unknown."""
+    """The keys of ``ROLES`` that fit a field by name, and by kind if that is known."""
     kinds = field.kinds.split("|") if field.kinds else ["url", *KINDS.values()]
     texts = [f"{kind} {name}" for kind in kinds for name in names_of(path)]
     return [
@@ -124,7 +124,7 @@ def roles_of(path: str, field: Field) -> list[str]:
 
 
 def source_of(paths: Sequence[str], declared: SourceText, names: Iterable[str]) -> Any:
-    """The declared source, spelt as in these paths, if it is there; else a path with such a name.
+    """The declared source, spelt as in these paths, or else a path with a similar name.
 
     Empty if neither is. The least nested path counts, which is first: another may be a parent's.
     """

@@ -100,7 +100,7 @@ class Proposal:
         self.facts, self.candidates = list[str](), list[str]()
 
     def note(self, key: str, text: str, subjects: Sequence[str] | None = None) -> None:
-        """Add an open point at a key; also a question to NHN, if it has subjects."""
+        """Add an open point at a key, and a question to NHN if it has subjects."""
         question = "" if subjects is None else _QUESTIONS[key].format(listed(subjects))
         self.notes.append(Note(key, text, question))
 
@@ -238,7 +238,7 @@ class Proposal:
             self.table["values"][column.name] = named
 
     def _declare_around(self, around: Mapping[str, Field]) -> None:
-        """Declare the fields around the records that have a role; others are refused.
+        """Declare the fields around the records that have a role. The worker refuses others.
 
         A declaration in force stands if its field is there. ``ignore`` applies to the same list.
         """
@@ -367,7 +367,7 @@ class Proposal:
 
 
 def _names(value: Any) -> list[str]:
-    """The names that a key declares; for paging, the style."""
+    """The names that a key declares. For paging, the style."""
     if isinstance(value, dict) and "style" in value:
         return [str(value["style"])]
     return [value] if value and isinstance(value, str) else [*map(str, value or ())]

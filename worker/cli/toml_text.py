@@ -51,7 +51,10 @@ def contract_toml(
 
 
 def _lines(key: str, table: dict[str, Any], in_force: dict[str, Any]) -> Iterator[str]:
-    """A line; above it that in force, if it differs, which stands alone if the key is gone."""
+    """A line, with the line in force as a comment above it if they differ.
+
+    If the key is gone, only the comment is left.
+    """
     line = toml_line(key, table[key]) if key in table else ""
     before = toml_line(key, in_force[key]) if key in in_force else ""
     if before not in {line, ""}:

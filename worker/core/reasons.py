@@ -53,7 +53,7 @@ def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> It
     if wrong := progress.checksum_warnings:
         yield (
             f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
-            "asked all the same; if one is mistyped, the person who was meant departs"
+            "asked all the same; if one is mistyped, the intended person departs"
         )
     if other := progress.other_cohorts:
         yield (

@@ -201,7 +201,7 @@ class Page(Overview):
         return Cell(f"{name}. {level}" if level else name, small=small)
 
     def _name(self, code: str, columns: Iterable[str]) -> str:
-        """What a code of one of these columns is called; empty for an unknown code."""
+        """The name of a code of one of these columns. Empty for an unknown code."""
         names = (self.words.name(name, code) for column in columns for name in systems_of(column))
         return next(filter(None, names), "")
 

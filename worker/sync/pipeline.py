@@ -83,7 +83,7 @@ class Pipeline:
             raise self._ending
 
     async def _ending_with(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Run a task. Its first error ends the run; a lost lease replaces any other error."""
+        """Run a task. The first error ends the run, but a lost lease replaces any other error."""
         try:
             await task(*args)
         except WorkerError as error:

@@ -124,7 +124,7 @@ class Producer(msgspec.Struct, kw_only=True):
         return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
 
     def _sent(self, chunk: Sequence[RosterEntry | RosterLineError]) -> Iterator[Person]:
-        """The persons of a chunk whom PTS is asked about; the first line of each counts."""
+        """The persons of a chunk to request, last line first, so that the first line counts."""
         for entry in reversed(chunk):
             if isinstance(entry, RosterEntry) and self._is_sent(entry):
                 yield self._person(entry)

@@ -99,7 +99,7 @@ def _named(path: str, document: "OpenApi") -> "Operation":
 
 
 def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
-    """The only likely operation; if there are others, the choice of a person at a terminal."""
+    """The only likely operation. If there are several, ask at a terminal."""
     likely = [operation for operation in candidates if operation.is_likely]
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
     if len(likely) == 1 or not candidates or not is_terminal:
@@ -173,7 +173,7 @@ async def _persons(app: "App") -> list["Person"]:
 def _report(
     cli: options.Cli, app: "App", proposals: dict[str, "Proposal"], out: Path | None
 ) -> int:
-    """Print the proposed contract or write it to a file; print its open points."""
+    """Print the proposed contract or write it to a file. Then print its open points."""
     from worker.cli.toml_text import contract_toml
     from worker.files import named_faults, write_new
 
@@ -213,7 +213,7 @@ def _print(document: dict[str, Any], text: str) -> None:
     """Print a TOML file: everything but the contract itself is a comment."""
     areas = document["areas"].items()
     rows = [{"area": a, **row} for a, shown in areas for row in shown["operations"][:_SHOWN_MAX]]
-    # The fields of answers; those of a document can be looked up in it.
+    # Only the fields of answers: you can look up those of a document in it.
     rows = rows or [{"area": area, **row} for area, shown in areas for row in shown["fields"]]
     print_table([*rows[0]] if rows else [], [[*row.values()] for row in rows], indent="# ")
     for area, shown in areas:
