@@ -101,10 +101,11 @@ class Producer(msgspec.Struct, kw_only=True):
     ) -> Sequence[PersonTask]:
         """The tasks of the persons of a chunk, or of one half of them."""
         sent = [*self._sent(chunk)]
+        pending = {key: task.person for key, task in self.pending.items()}  # before any await
         persons = [
             person
             for key, person in {person.person_key: person for person in sent}.items()
-            if key not in self.pending and half in {None, self._hash(key) % 2}
+            if key not in pending and half in {None, self._hash(key) % 2}
         ]
         keys = [person.person_key for person in persons]
         drafts = await self.store.drafts(persons, pass_number=pass_.number)
@@ -117,7 +118,7 @@ class Producer(msgspec.Struct, kw_only=True):
         ]
         tasks = [task for task in every if task.areas]
         if pass_.number == 1 and half != 1:
-            self._count_other_cohorts(sent, drafts)
+            self._count_other_cohorts(sent, pending, drafts)
         if pass_.number == 1:
             self.progress.persons_asked += len(tasks)
             self.progress.persons_skipped += len(every) - len(tasks)
@@ -150,20 +151,23 @@ class Producer(msgspec.Struct, kw_only=True):
     # --- roster entries ---
 
     def _count_other_cohorts(
-        self, sent: Sequence[Person], drafts: Mapping[str, PersonDraft]
+        self,
+        sent: Sequence[Person],
+        pending: Mapping[str, Person],
+        drafts: Mapping[str, PersonDraft],
     ) -> None:
         """Count the lines that give a person of an earlier line another cohort.
 
         Args:
             sent: the persons of a chunk, from its last line to its first.
+            pending: persons who were pending when the chunk was taken. Some may be written by now.
         """
         first_no = self.store.handle.pass_no(1)
         cohorts = {person.person_key: person.cohort for person in sent}
         cohorts |= {key: draft.cohort for key, draft in drafts.items() if draft.pass_no >= first_no}
+        cohorts |= {key: pending[key].cohort for key in cohorts.keys() & pending.keys()}
         for person in sent:
-            task = self.pending.get(person.person_key)
-            cohort = cohorts[person.person_key] if task is None else task.person.cohort
-            self.progress.other_cohorts += person.cohort != cohort
+            self.progress.other_cohorts += person.cohort != cohorts[person.person_key]
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""
