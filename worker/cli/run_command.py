@@ -45,7 +45,10 @@ _RATE_S: Final = 60.0
 _ABOUT: Final = 1.01
 """A header and blank lines count as persons, and a last line without its end does not."""
 _IN_SUMMARY: Final = frozenset(
-    {"run.failed", "run.withheld", "run.interrupted", "area.unread", "roster.line_unreadable"}
+    {
+        *("run.failed", "run.withheld", "run.interrupted"),
+        *("area.unread", "breaker.given_up", "roster.line_unreadable"),
+    }
 )
 """Events that the summary on a terminal repeats, with the command that lists the rest."""
 _STOPPING: Final = "stopping: everyone read completely is written; a second signal stops at once"
@@ -103,7 +106,7 @@ class RunWatch:
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
         words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
-        words += f" persons, {task.speed or 0.0:,.1f}/s"
+        words += f" persons, {'' if total else 'total unknown, '}{task.speed or 0.0:,.1f}/s"
         if total and (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"
         if progress.persons_with_gaps:
