@@ -4,6 +4,7 @@
 models. They use the first line of each section's docstring and the docstring below each key.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -292,10 +293,16 @@ def variable_of(name: str) -> str:
 
 def meant_by(name: str) -> str:
     """The key or section that a misspelled name most likely means. Empty if none is similar."""
-    _, dot, key = name.partition(".")
+    section, dot, key = name.partition(".")
     same_key = [known for known in KEYS if known.endswith(f".{key}")]
     names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
-    return next(iter([*same_key, *get_close_matches(name, names, n=1, cutoff=0.75)]), "")
+    similar = get_close_matches(name, names, n=1, cutoff=0.75)
+    # `sync.rate` has few letters of `sync.requests_per_second`, but is in its description.
+    of_section = [known for known in KEYS if known.startswith(f"{section}.")]
+    named = [known for known in of_section if key in known.replace(".", "_").split("_")]
+    word = re.compile(rf"\b{re.escape(key)}\b", re.IGNORECASE)
+    described = [known for known in of_section if word.search(KEYS[known].description or "")]
+    return next(iter([*same_key, *similar, *named, *described]), "")
 
 
 def read_value(name: str, value: object) -> Any:
