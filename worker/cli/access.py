@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LENGTH_MAX: Final = 200
 _WRONG_DIGITS: Final = (
-    "; its control digits are wrong: check the number (synthetic persons may have such digits)"
+    ". Its control digits are wrong: check the number (synthetic persons may have such digits)"
 )
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
@@ -54,7 +54,7 @@ def read_identifier() -> NationalId:
 def unknown_person(off_id: NationalId) -> str:
     """The message of a command when the store does not have the person."""
     hint = "" if checksum_ok(off_id.reveal()) else _WRONG_DIGITS
-    return f"nobody with this identifier is stored{hint}"
+    return f"no person with this identifier is stored{hint}"
 
 
 def roster_of(app: "App") -> Roster:
