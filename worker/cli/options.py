@@ -8,7 +8,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -188,7 +188,7 @@ class _Formatter(click.HelpFormatter):
         """Write the text of the help, in lines."""
         super().write_text(text.replace("-", _NO_BREAK))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **more: Any) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **more: Any) -> None:
         """Write names beside their texts."""
         super().write_dl(
             [(name, text.replace("-", _NO_BREAK)) for name, text in rows], *args, **more

@@ -127,7 +127,7 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
-        print(f"{file} made; nobody else can read it.")
+        print(f"{file} made; only your account can read it.")
     print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
     print(f"\nAt https://selvbetjening.{test}nhn.no:")
     print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
