@@ -20,6 +20,7 @@ from typing import Any, Final
 import anyio
 
 from worker.app import App
+from worker.cli.output import fitted
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.config import load
 from worker.logs import configure
@@ -189,7 +190,8 @@ def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -
     Raises:
         DemoFailedError: unexpected exit code.
     """
-    print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
+    called = f"$ pts-worker --config {CONFIG} {' '.join(arguments)}"
+    print(f"\n{fitted(called, sys.stdout)}", flush=True)
     call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--set", "log.level=ERROR"]
     done = subprocess.run(
         [*call, *arguments],
@@ -200,7 +202,7 @@ def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -
         text=True,
     )
     for line in (done.stdout or "").splitlines()[:lines]:
-        print(line)
+        print(fitted(line, sys.stdout))
     if lines:
         print("  … and so on: every version with all its columns")
     if done.returncode != expect:
@@ -227,7 +229,8 @@ def _wait(sandbox: RunningSandbox) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+    shown = fitted(text, sys.stdout, hanging=0)
+    print(f"\n\033[1m{shown}\033[0m" if sys.stdout.isatty() else f"\n{shown}", flush=True)
 
 
 if __name__ == "__main__":
