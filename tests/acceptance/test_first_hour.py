@@ -103,6 +103,7 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
     assert "1 person, 2 requests" in text
     assert "1 line with a person named before and another local_ref or cohort" in text
+    assert f"the first line with others: {migrated}/roster.csv line 3" in text
 
 
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):

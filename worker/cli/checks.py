@@ -277,7 +277,10 @@ async def check_roster(app: App, doubts: Doubts) -> str:
         doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
     if counts.contradictions:
         repeated = counted(counts.contradictions, "line")
-        remedy = "a person is read once, with the local_ref and cohort of the first line"
+        remedy = (
+            "a person is read once, with the local_ref and cohort of the first line; the first "
+            f"line with others: {counts.first_contradiction}"
+        )
         doubts[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
@@ -292,6 +295,7 @@ class _Counts(msgspec.Struct):
     faults: int = 0
     first_fault: str = ""
     contradictions: int = 0
+    first_contradiction: str = ""
 
 
 async def _counted(roster: Roster) -> _Counts:
@@ -306,7 +310,9 @@ async def _counted(roster: Roster) -> _Counts:
             is_new = (person := hash(entry.off_id.reveal())) not in labels
             counts.entries += is_new
             counts.h_numbers += is_new and entry.is_h_number
-            counts.contradictions += labels.setdefault(person, own) != own
+            if labels.setdefault(person, own) != own:
+                counts.contradictions += 1
+                counts.first_contradiction = counts.first_contradiction or entry.where
     return counts
 
 
