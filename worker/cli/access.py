@@ -131,7 +131,7 @@ async def log_access(
     """Commit a row of the access log. Call it before anything is shown.
 
     Args:
-        person_key: the person; None for all persons.
+        person_key: the person. None for all persons.
         options: the options that select the output, by name.
 
     Raises:

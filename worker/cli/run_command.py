@@ -275,7 +275,7 @@ async def stoppable(
         beside: runs at the same time, and is cancelled when ``work`` ends.
 
     Returns:
-        The result of ``work``; None if it was cancelled.
+        The result of ``work``. None if it was cancelled.
     """
     stop, loop = anyio.Event(), asyncio.get_running_loop()
     watching = loop.create_task(beside())

@@ -293,7 +293,8 @@ def variable_of(name: str) -> str:
 def meant_by(name: str) -> str:
     """The key or section that a misspelled name most likely means. Empty if none is similar."""
     _, dot, key = name.partition(".")
-    same_key = [known for known in KEYS if known.endswith(f".{key}")]
+    # The right key in the wrong section is more likely than a similar spelling.
+    same_key = [candidate for candidate in KEYS if candidate.endswith(f".{key}")]
     names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
     return next(iter([*same_key, *get_close_matches(name, names, n=1, cutoff=0.75)]), "")
 
@@ -309,6 +310,7 @@ def read_value(name: str, value: object) -> Any:
     if name not in KEYS:
         raise ValueError(_unknown(name))
     section, _, key = name.partition(".")
+    # One key at a time, and without pydantic's input: its message would contain a secret.
     try:
         return getattr(SECTIONS[section].model_validate({key: value}), key)
     except ValidationError as error:

@@ -51,7 +51,7 @@ async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) ->
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        cohort: the clinic or department to report; None: all persons.
+        cohort: the clinic or department to report. None: all persons.
 
     Raises:
         UsageError: no publication has this cohort.

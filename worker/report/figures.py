@@ -69,7 +69,7 @@ class NightFacts(Value, frozen=True, kw_only=True):
     """The facts of the last publication of a day in Norway.
 
     Attributes:
-        roster, confirmed, stale: persons; None if they were not counted.
+        roster, confirmed, stale: persons. None if they were not counted.
         missing: persons absent from the last full roster. ``roster`` does not include them.
         persons: persons with a restriction in effect, including missing persons.
         groups: restrictions in effect, and rules for future results that are still open.
@@ -118,7 +118,7 @@ class CohortFacts(Value, frozen=True, kw_only=True):
     """Persons of a cohort, which is a clinic or department.
 
     Attributes:
-        cohort: its name; None for persons without a cohort.
+        cohort: its name. None for persons without a cohort.
         in_effect: persons with a restriction in effect.
         week: the ``Week`` of its restrictions.
     """
@@ -133,7 +133,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     """The contents of the report.
 
     Attributes:
-        cohort: the cohort to report; None: all persons.
+        cohort: the cohort to report. None: all persons.
         published: the last published run, full or not.
         last_sync: the last published full run.
         latest: the newest run that was not abandoned.

@@ -64,7 +64,7 @@ async def write_report(
         timezone: the time zone of the report, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
         min_cell: the limit of ``SmallNumbers``.
-        cohort: the clinic or department to report; None: all persons.
+        cohort: the clinic or department to report. None: all persons.
         source: the source of the figures.
 
     Raises:
