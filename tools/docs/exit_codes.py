@@ -13,7 +13,9 @@ class ExitMeaning(NamedTuple):
 
 
 EXIT_MEANINGS: Final = {
-    ExitCode.OK: ExitMeaning("published, every person and area read", "\N{EN DASH}"),
+    ExitCode.OK: ExitMeaning(
+        "published, and every person who was sent to PTS was read in every area", "\N{EN DASH}"
+    ),
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
         "published with gaps: some person-areas could not be read, and their last known state is "

@@ -31,7 +31,8 @@ _HELP: Final = (
     "`pts-worker COMMAND --help` shows the options of a command and an example."
 )
 _EXIT_CODES: Final = (
-    "Exit codes: 0 success (a run: published, all persons read), 2 usage, 3 published with gaps "
+    "Exit codes: 0 success (a run: published, all persons sent were read), 2 usage, 3 published "
+    "with gaps "
     "(status --max-age: the copy is too old), "
     "4 another run is active, 5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, "
     "77 refused, 78 configuration, or the output cannot be written."
