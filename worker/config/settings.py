@@ -294,15 +294,20 @@ def variable_of(name: str) -> str:
 def meant_by(name: str) -> str:
     """The key or section that a misspelled name most likely means. Empty if none is similar."""
     section, dot, key = name.partition(".")
-    same_key = [known for known in KEYS if known.endswith(f".{key}")]
+    # The right key in the wrong section is more likely than a similar spelling.
+    same_key = [candidate for candidate in KEYS if candidate.endswith(f".{key}")]
     names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
     similar = get_close_matches(name, names, n=1, cutoff=0.75)
     # `sync.rate` has few letters of `sync.requests_per_second`, but is in its description.
-    of_section = [known for known in KEYS if known.startswith(f"{section}.")]
-    named = [known for known in of_section if key in known.replace(".", "_").split("_")]
-    word = re.compile(rf"\b{re.escape(key)}\b", re.IGNORECASE)
-    described = [known for known in of_section if word.search(KEYS[known].description or "")]
-    return next(iter([*same_key, *similar, *named, *described]), "")
+    word = re.compile(rf"(\b|_){re.escape(key)}(\b|_)", re.IGNORECASE)
+    described = [
+        candidate
+        for candidate, field in KEYS.items()
+        if key
+        and candidate.startswith(f"{section}.")
+        and word.search(f"{candidate} {field.description}")
+    ]
+    return next(iter([*same_key, *similar, *described]), "")
 
 
 def read_value(name: str, value: object) -> Any:
@@ -316,6 +321,7 @@ def read_value(name: str, value: object) -> Any:
     if name not in KEYS:
         raise ValueError(_unknown(name))
     section, _, key = name.partition(".")
+    # One key at a time, and without pydantic's input: its message would contain a secret.
     try:
         return getattr(SECTIONS[section].model_validate({key: value}), key)
     except ValidationError as error:

@@ -187,6 +187,7 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
     empty = tuple(_empty_areas(facts, limits))
     return Verdict(
+        # A backfill often reads only persons whose reads fail.
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
         removals=(*_removals(facts, limits), *empty),
         causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
@@ -282,6 +283,7 @@ def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     """
     for area in facts.areas:
         accepted = limits.accepted and limits.accepted.area(area.area)
+        # Accepted only if the withheld run had read the area, and found it empty as well.
         is_accepted = accepted and accepted.complete and not accepted.records
         is_empty = area.complete >= FIRST_PERSONS and not area.records
         if area.is_first and is_empty and not is_accepted:

@@ -55,6 +55,7 @@ class NationalId:
         return hash(self._digits)
 
     def __reduce__(self) -> NoReturn:
+        # A pickle would contain the digits.
         raise TypeError("a national identifier must not be pickled")
 
 
@@ -66,6 +67,7 @@ def normalise_off_id(text: str) -> str | None:
     stripped = text.strip()
     if len(stripped) == LENGTH + 1 and stripped[6] in " -":
         stripped = stripped[:6] + stripped[7:]
+    # isdigit() alone accepts digits of other scripts.
     if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
         return stripped
     return None
@@ -151,7 +153,7 @@ class Identity(Value, frozen=True, kw_only=True):
     Attributes:
         mode: ``pseudonym`` or ``plain``.
         person_key: maps an identifier to its key in the store.
-        key_check: identifies the pseudonym key; empty in plain mode.
+        key_check: identifies the pseudonym key. Empty in plain mode.
     """
 
     mode: str

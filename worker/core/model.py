@@ -61,7 +61,7 @@ class Record(Value, frozen=True, kw_only=True):
     """One restriction, ready for the store.
 
     Attributes:
-        key: the record's key; ``restriction_id`` in the views.
+        key: the record's key, ``restriction_id`` in the views.
         content_hash: 16-byte hash of the declared fields that have a value.
         columns: the values of the area's typed columns, in declared order.
         extra: the contract's extra fields, as canonical JSON (sorted keys). None if empty.

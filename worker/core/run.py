@@ -114,6 +114,7 @@ class Pass(Value, frozen=True, kw_only=True):
             person: ``None``: this run has not seen the person.
         """
         drafts = person.areas if person is not None else {}
+        # The person is on two lines of the roster, and this pass has read them already.
         if person is not None and person.pass_no >= self.no:
             return {}
         if self.number == 1:
@@ -135,7 +136,8 @@ class Pass(Value, frozen=True, kw_only=True):
         if draft.failure is FailureKind.UNSTABLE:
             return False
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
-        # An outage has asked to wait, and it is over.
+        # The failure was part of an outage that is over, or PTS asked to wait until a time in the
+        # past.
         return area in self.outages or (self.number < PASSES and is_over)
 
 

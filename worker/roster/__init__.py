@@ -52,6 +52,7 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
         columns = counted(len(names), "column")
         raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
     off_id = plain.index("offid")
+    # Two columns with the name of an optional one are ambiguous, so both are ignored.
     local_ref, cohort = (
         plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
     )

@@ -1,4 +1,4 @@
-"""Roster from a file: CSV with a header, or one identifier per line; ``-`` is standard input."""
+"""Roster from a file: CSV with a header, or one identifier per line. ``-`` is standard input."""
 
 import codecs
 import csv
@@ -111,6 +111,7 @@ class CsvRoster:
             return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
+        # Later passes read the roster again, which standard input cannot.
         for line in self._kept:
             yield line
         if self._kept:
@@ -214,6 +215,7 @@ class _LineParser:
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if (bare.isascii() and bare.isdigit()) or is_power_of_ten(bare):
             return False
+        # Norwegian Excel separates by semicolon.
         self._delimiter = max(_DELIMITERS, key=text.count)
         try:
             names = self._fields(text)
@@ -234,6 +236,7 @@ class _LineParser:
         )
 
     def _row(self, text: str) -> RosterLine:
+        # A wrong letter in a label would create a second cohort, so the line is an error.
         if not text.isascii() and _UNDECODED.search(text):
             return self._error(f"the line {self._unlike}")
         try:
