@@ -28,8 +28,8 @@ IDENTIFIER_HINT: Final = (
 _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
 """Columns of a table. Rows are never wrapped here, because ``fitted`` wraps for a terminal."""
-_STATUS_MAX: Final = 220
-"""Characters of a unit's status, so that an alert of one line fits into a text message."""
+_STATUS_MAX: Final = 180
+"""Maximum length of a unit's status. With its commands, an alert has at most 400 characters."""
 
 
 def instant(at: datetime | None) -> str:

@@ -45,7 +45,10 @@ _RATE_S: Final = 60.0
 _ABOUT: Final = 1.01
 """Tolerance of the expected number: blank lines count, a last line without line end does not."""
 _IN_SUMMARY: Final = frozenset(
-    {"run.failed", "run.withheld", "run.interrupted", "area.unread", "roster.line_unreadable"}
+    {
+        *("run.failed", "run.withheld", "run.interrupted"),
+        *("area.unread", "breaker.given_up", "roster.line_unreadable"),
+    }
 )
 """Events that the summary on a terminal repeats, with the command that lists the rest."""
 _STOPPING: Final = "stopping: persons read completely are written; a second signal stops at once"
@@ -104,7 +107,7 @@ class RunWatch:
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
         words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
-        words += f" persons, {task.speed or 0.0:,.1f}/s"
+        words += f" persons, {'' if total else 'total unknown, '}{task.speed or 0.0:,.1f}/s"
         if total and (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"
         if progress.persons_with_gaps:

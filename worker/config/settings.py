@@ -4,6 +4,7 @@
 models. They use the first line of each section's docstring and the docstring below each key.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -292,11 +293,19 @@ def variable_of(name: str) -> str:
 
 def meant_by(name: str) -> str:
     """The key or section that a misspelled name most likely means. Empty if none is similar."""
-    _, dot, key = name.partition(".")
+    section, dot, key = name.partition(".")
     # The right key in the wrong section is more likely than a similar spelling.
     same_key = [candidate for candidate in KEYS if candidate.endswith(f".{key}")]
     names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
-    return next(iter([*same_key, *get_close_matches(name, names, n=1, cutoff=0.75)]), "")
+    similar = get_close_matches(name, names, n=1, cutoff=0.75)
+    # `sync.rate` has few letters of `sync.requests_per_second`, but is in its description.
+    of_section = [candidate for candidate in KEYS if candidate.startswith(f"{section}.")]
+    named = [candidate for candidate in of_section if key in re.split("[._]", candidate)]
+    word = re.compile(rf"\b{re.escape(key)}\b", re.IGNORECASE)
+    described = [
+        candidate for candidate in of_section if word.search(KEYS[candidate].description or "")
+    ]
+    return next(iter([*same_key, *similar, *named, *described]), "")
 
 
 def read_value(name: str, value: object) -> Any:

@@ -78,13 +78,18 @@ def off_id_problem(text: str) -> str:
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
-    if _SCIENTIFIC.fullmatch(stripped):
+    if is_power_of_ten(stripped):
         return f"the identifier must be {LENGTH} digits; {_SPREADSHEET}"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
     remedy = "; a leading zero may have been lost: keep the column as text"
     lost = remedy if len(stripped) == LENGTH - 1 else ""
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
+
+
+def is_power_of_ten(text: str) -> bool:
+    """Whether a spreadsheet wrote a number as a power of ten, such as ``6.8E+09``."""
+    return _SCIENTIFIC.fullmatch(text) is not None
 
 
 def is_h_number(digits: str) -> bool:

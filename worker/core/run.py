@@ -12,6 +12,8 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
 
+_PLACES_MAX: Final = 3
+"""Maximum number of lines of the roster that a warning names."""
 PASSES: Final = 3
 """Maximum number of passes over the roster in one attempt."""
 
@@ -191,6 +193,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     Attributes:
         sent: counters of its requests.
         first_roster_fault: place and problem of the first roster error, without its value.
+        first_other_cohorts: places of the first lines with another cohort.
         persons_asked: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.
         slowness: why requests wait now, or are slower than configured. Empty if they do not.
@@ -207,6 +210,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     checksum_warnings: int = 0
     labels_replaced: int = 0
     other_cohorts: int = 0
+    first_other_cohorts: list[str] = []
     persons_asked: int = 0
     sent: RequestCounts = msgspec.field(default_factory=RequestCounts)
     slowness: Callable[[], str] = lambda: ""
@@ -220,6 +224,14 @@ class RunProgress(msgspec.Struct, kw_only=True):
     def retries(self) -> int:
         """Attempts after the first of each request."""
         return self.sent.retries
+
+    def count_other_cohort(self, where: str) -> None:
+        """Count a line that gives a person of an earlier line another cohort."""
+        self.other_cohorts += 1
+        if self.other_cohorts <= _PLACES_MAX:
+            self.first_other_cohorts.append(" ".join(where.split()[-2:]))
+        elif self.other_cohorts == _PLACES_MAX + 1:
+            self.first_other_cohorts.append("…")
 
     @property
     def persons_done(self) -> int:
