@@ -166,10 +166,8 @@ def _let_pass(sandbox: RunningSandbox, back: int) -> None:
 
 
 def _set_back(shift: timedelta) -> Runtime:
-    """The real runtime with an earlier wall clock, and with waits of a tenth of their time.
-
-    Each night waits before its second reads and for failing persons.
-    """
+    """The real runtime with an earlier wall clock, and with waits of a tenth of their time."""
+    # Each night waits before its second reads and for failing persons.
     real = real_runtime()
     return Runtime(
         now=lambda: real.now() - shift,

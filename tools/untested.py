@@ -40,7 +40,7 @@ def run(command: Sequence[str], untested: dict[str, int]) -> int:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
-            text = COLOUR.sub("", line).strip()
+            text = COLOUR.sub("", line).strip()  # pytest colours its lines in CI
             skipped = SKIPPED.match(text)
             if skipped or "NOT TESTED" in text:
                 untested[text] = int(skipped[1]) if skipped else 1

@@ -21,6 +21,7 @@ def described(
     """Each command and group, with its words."""
     context = click.Context(group)
     for name in group.list_commands(context):
+        # Through the group, because a command is imported when it is resolved.
         _, command, _ = group.resolve_command(context, [name])
         if command is not None:
             yield (*words, name), command

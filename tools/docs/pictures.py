@@ -132,6 +132,7 @@ DIAGRAMS: Final[Mapping[str, Callable[[], str]]] = {
 
 def demo_terminal(output: str) -> str:
     """The nights of a demo, from its output."""
+    # The heading of the nights begins with their number.
     _, nights = re.split(r"(?m)^(?=\d+ nights)", output.partition("\n\nTonight")[0])
     done = next(line for line in output.splitlines() if line.startswith("Done in"))
     return terminal(["$ make demo", "…", *nights.splitlines(), "…", done], "make demo")
@@ -156,6 +157,7 @@ def main() -> None:
     """Draw all pictures."""
     for name, draw in DIAGRAMS.items():
         (FOLDER / f"{name}.svg").write_text(draw(), encoding="utf-8")
+    # A new demo, so that the pictures show the present program.
     demo = subprocess.run(
         [sys.executable, "-m", "tools.demo"], check=True, capture_output=True, text=True, cwd=ROOT
     )

@@ -221,6 +221,7 @@ def _accepted(name: str) -> str:
 
 def contract_page() -> str:
     """The keys of the contract with PTS, and those of each style of paging."""
+    # Without the file's first comment, which refers to this page.
     _, begin, areas = default_contract_text().partition("[patient-safety]")
     block = f"```toml\n{begin}{areas}```\n"
     table = _table("| style | key | default | meaning |", _paging_rows())
@@ -269,6 +270,7 @@ def commands_page() -> str:
     """Every command with its help and options. Common options are listed once."""
     commands = [(" ".join(words), command) for words, command in described()]
     runnable = [item for item in commands if not isinstance(item[1], click.Group)]
+    # The common options are on each command. They are printed once.
     every = [_options(command) for _, command in runnable if _options(command)]
     shared = [option for option in every[0] if all(option in options for options in every)]
     page = _COMMANDS + _table(
