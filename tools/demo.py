@@ -62,7 +62,7 @@ _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
     "persons": "persons_total",
-    "found": "rows_read",
+    "read": "rows_read",
     "new": "rows_opened",
     "changed": "rows_changed",
     "closed": "rows_closed",
