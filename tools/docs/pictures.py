@@ -76,7 +76,7 @@ def run_states() -> str:
 def passes() -> str:
     """A night in which a restriction disappears and a read fails."""
     drawing = Drawing(920, 300, "Two passes of a night")
-    drawing.box((130, 20), (330, 34), "First pass: everyone", BLUE)
+    drawing.box((130, 20), (330, 34), "First pass: all persons", BLUE)
     drawing.box((540, 20), (190, 34), "Second pass", BLUE)
     drawing.box((770, 20), (130, 34), "Publication", GREEN)
     drawing.text((500, 42), "≥ 10 s", size=12)

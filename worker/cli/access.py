@@ -84,7 +84,7 @@ purpose_option = click.option(
     "--purpose",
     metavar="TEXT",
     callback=_purpose,
-    help="Why, for the access log; a case number, say. No identifier.",
+    help="The reason for the access log, such as a case number. No identifier.",
 )
 
 

@@ -95,7 +95,7 @@ def read_contract(source: str | Mapping[str, Any]) -> Contract:
         raise ValueError(f"{name}: {error}") from None
     for area, declared in contract.items():
         if OFF_ID not in str(declared.body):
-            raise ValueError(f"{name}: in {area} the body does not hold {OFF_ID}")
+            raise ValueError(f"{name}: in {area} the body does not contain {OFF_ID}")
         if unknown := sorted(declared.columns.keys() - COLUMNS.get(area, frozenset())):
             raise ValueError(f"{name}: {area} has no column {unknown[0]}")
     return contract
