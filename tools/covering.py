@@ -46,7 +46,7 @@ def make_map() -> None:
     """Run the tests. Write them, fastest first, and their numbers by ``FILE:LINE``."""
     paths = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
     files = [str(path) for path in paths if not any(map(path.match, CAMPAIGNS))]
-    threads = ["thread", "greenlet"]
+    threads = ["thread", "greenlet"]  # drivers run in threads, SQLAlchemy in greenlets
     measured = coverage.Coverage(None, source=["worker"], concurrency=threads, config_file=False)
     plugin = Contexts(measured)
     measured.start()

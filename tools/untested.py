@@ -34,6 +34,7 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 def run(command: Sequence[str], untested: dict[str, int]) -> int:
     """Run one command, show its output, and record untested parts with their number."""
+    # Both streams as one, so that the lines stay in order.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:

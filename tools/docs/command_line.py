@@ -25,5 +25,5 @@ def described(
         _, command, _ = group.resolve_command(context, [name])
         if command is not None:
             yield (*words, name), command
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group):  # listed itself, and then its commands
             yield from described(command, (*words, name))

@@ -321,6 +321,7 @@ def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
         for column in columns if view.startswith(_RESTRICTION_VIEWS) else ():
             areas[column].append(view.removeprefix("report_").rpartition("_")[0].replace("_", " "))
     groups: dict[str, list[ViewColumn]] = defaultdict(list)
+    # Columns of both areas first, then those of one.
     for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
         if len(names) > 1:
             is_of_one_area = len(set(names)) == 1 and names[0] != "restriction"
@@ -344,6 +345,7 @@ def _columns(columns: Sequence[ViewColumn]) -> str:
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
+    # Published runs of each kind with all totals have every metric.
     standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
     samples: list[Sample] = []
     for kind in RunKind:
