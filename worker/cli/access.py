@@ -84,7 +84,7 @@ purpose_option = click.option(
     "--purpose",
     metavar="TEXT",
     callback=_purpose,
-    help="Why, for the access log; a case number, say. No identifier.",
+    help="The reason for the access log, such as a case number. No identifier.",
 )
 
 
@@ -170,6 +170,6 @@ def _login_user(account: str) -> str | None:
     """Return the account of the login session, if it differs. Linux keeps it through sudo."""
     try:
         login = os.getlogin()
-    except OSError:  # no session, as in a service; ``pts-admin`` passes ``SUDO_USER`` unverified
+    except OSError:  # no session, as in a service. ``pts-admin`` passes ``SUDO_USER`` unverified
         login = os.environ.get("SUDO_USER", "")
     return login if _ACCOUNT.fullmatch(login) and login != account else None

@@ -187,7 +187,7 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
     empty = tuple(_empty_areas(facts, limits))
     return Verdict(
-        # A backfill often reads only persons whose reads fail.
+        # A backfill often reads only persons with failed reads.
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
         removals=(*_removals(facts, limits), *empty),
         causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
