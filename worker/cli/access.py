@@ -47,6 +47,8 @@ def read_identifier() -> NationalId:
     # Input of this length may be cut, and several lines are several persons: both are errors,
     # because a command must not act on the first person and ignore the rest.
     digits = normalise_off_id(line) if len(line) < _LENGTH_MAX else None
+    if len(line.split()) > 1 and digits is None:
+        raise UsageError("standard input: more than one line or word", hint=IDENTIFIER_HINT)
     if digits is None:
         raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
