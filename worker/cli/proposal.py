@@ -38,7 +38,9 @@ _OK: Final = 200
 _REMARKS: Final = ("example", "enum", "description")
 _HINT_MAX: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
+_NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
+_WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMES_A_PERSON: Final = re.compile("name|navn|e?mail|epost|phone|telefon|user|hpr|author|employee")
 _COMPARED: Final = (
     "query", "headers", "empty_status", "expect", "answer_person", "paging", "total", "ignore",
@@ -144,9 +146,14 @@ class Proposal:
 
     def send_person(self, fields: Mapping[str, Field]) -> None:
         """Declare in which field of the body the person's identifier goes."""
-        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
         if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
             return
+        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
+        body_fields = [each for each in self.parameters if each.place == "body"]
+        required = [each.name for each in body_fields if each.is_required]
+        if not persons and len(required) == 1:
+            persons, text = required, f"{required[0]!r} is the only required field"
+            self.note("body", f"{text}: check that it takes the person's identifier", required)
         if not persons:
             text = "no field in the document takes the person's identifier"
             self.note("body", text, ["the person's identifier"])
@@ -223,7 +230,11 @@ class Proposal:
         is_code = column.name == effect.code
         codes = [code for _, codes in effect.groups for code in codes] if is_code else column.codes
         spellings = {plain(code): code for code in codes}
-        values = {value: spellings.get(plain(name), name) for value, name in field.codes.items()}
+        values = dict[str, str]()
+        for value, name in field.codes.items():
+            code = _WORD.sub("_", name).upper()  # in .NET, NORN_EPO is called NornEpo
+            has_group = is_code and group_of(effect, code)
+            values[value] = spellings.get(plain(name)) or (code if has_group else name)
         is_declared = {*values} <= {*declared} if values else declared
         if "integer" in field.kinds and not is_declared:
             names = ", ".join(f"{value} {name}".strip() for value, name in values.items()) or "none"
@@ -331,16 +342,26 @@ class Proposal:
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
         """Note the fields around the records that nothing declares."""
         declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
-        refused = dict[str, None]()
+        refused, unnamed = dict[str, None](), list[str]()
+        if not self._is_complete:
+            # Only later pages have a link to the page before, and `learn` reads first pages.
+            next_links = {path: field for path, field in around.items() if _NEXT.search(path)}
+            previous = {_NEXT.sub("prev", path): field for path, field in next_links.items()}
+            around = {**around, **previous}
         for path, field in around.items():
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
             is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
-            if path not in declared and not is_null:
+            if self._is_complete and field.kinds == "empty object":
+                unnamed.append(path)
+            elif path not in declared and not is_null:
                 parent = path.rpartition(".")[0]  # an object of a document: it may be null, too
                 is_used = any(place.startswith(f"{parent}.") for place in declared)
                 is_named = parent and self._is_complete and not is_used
                 refused |= dict.fromkeys([parent, path] if is_named else [path])
+        if unnamed:
+            text = f"the document does not name the fields in {', '.join(unnamed)}: answers do"
+            self.note("ignore", f"{text}. Run `pts-worker contract learn`")
         if refused:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
             self.note("ignore", f"{text} that records are missing", [*refused])
