@@ -172,9 +172,9 @@ class OpenApi:
     def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The reasons why the worker cannot call an operation."""
         if method != "post":
-            yield "a GET operation: the worker sends POST, and no identifier in an address"
+            yield "a GET operation: an identifier is never sent in an address"
         if "{" in path:
-            yield "a parameter in its path: write into `path` the path as it is called"
+            yield "a parameter in its path"
         with suppress(DataContractError):
             kinds = [*_in(self._merged(body.get("requestBody")), "content", dict)]
             if kinds and not any("json" in kind or kind == "*/*" for kind in kinds):
