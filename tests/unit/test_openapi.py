@@ -199,7 +199,8 @@ def test_codes_that_nothing_names():
     (note,) = [note for note in made.notes if note.key == "values"]
     assert note.text.endswith("In the document: 0, 1")
     assert note.question.startswith("Which values can confidentialityCode have")
-    assert "is sent as a number" in notes(read(document(code="format: int32")), "values")
+    for number in ("format: int32", "type: [integer, string]", "type: [integer, 'null']"):
+        assert "is sent as a number" in notes(read(document(code=number)), "values")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
     assert "no group for the confidentiality_code Sperret" in notes(odd, "values")
 
