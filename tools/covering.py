@@ -30,6 +30,7 @@ class Contexts:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Attribute all lines to this test, after clearing caches."""
+        # A cached result would hide the lines that computed it from this test.
         for module in [m for name, m in sys.modules.items() if name.startswith("worker.")]:
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", int)()
@@ -76,7 +77,7 @@ def covering(line_map: Any, file: str, first: int, last: int) -> list[str]:
     return []
 
 
-def known_map() -> Any:
+def read_map() -> Any:
     """Read the map.
 
     Raises:
@@ -94,7 +95,7 @@ def main(words: list[str]) -> None:
     file, _, line = words[0].rpartition(":") if len(words) == 1 else ("", "", "")
     if not Path(file).is_file() or not line.isdecimal():
         sys.exit("usage: python -m tools.covering map, or FILE:LINE of an existing file")
-    tests = covering(known_map(), file, int(line), int(line))
+    tests = covering(read_map(), file, int(line), int(line))
     return print(*tests or ["no test of these folders runs it"], sep="\n")
 
 

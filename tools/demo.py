@@ -57,7 +57,7 @@ WHERE restriction_id = (
 )
 ORDER BY seq DESC LIMIT 2
 """
-"""The last changes of a restriction that has several, of a person who is on the roster."""
+"""The last two changes of the restriction with most changes, of a person without stale areas."""
 _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
@@ -108,31 +108,31 @@ def _run(sandbox: RunningSandbox) -> None:
     )
     anyio.run(_nights, sandbox)
     _say(
-        "Tonight: some restrictions have changed, and two persons cannot be read.\n"
-        "They keep their last known state and are marked stale (exit code 3)."
+        "Tonight: some restrictions have changed, and the reads of two persons fail.\n"
+        "Their last known state remains and is marked stale (exit code 3)."
     )
     _let_pass(sandbox, 0)
     _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
-    _say("What an operator checks in the morning:")
+    _say("The operator's checks in the morning:")
     _worker("status")
     _worker("failures", "list")
     _show_one_person()
-    _say("What it prints for the director:")
+    _say("The report for the director:")
     for language, report in REPORTS.items():
         _worker("report", "--language", language, "--out", str(report))
 
 
 def _show_one_person() -> None:
-    """Print what the change feed and ``explain`` have of one made-up person."""
+    """Print rows of the change feed and the output of ``explain`` for one synthetic person."""
     with contextlib.closing(sqlite3.connect(FOLDER / DATABASE)) as database:
         feed = database.execute(_FEED).fetchall()
     local_ref = feed[0][-1]
-    _say(f"The last two changes of one made-up person, {local_ref} (report_change_feed):")
+    _say(f"The last two changes of one synthetic person, {local_ref} (report_change_feed):")
     for published_at, op, area, group, reference in feed:
         print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
     roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
     off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
-    _say("What is stored of this person; the identifier comes on standard input:")
+    _say("The stored data of this person (the identifier comes on standard input):")
     _worker("explain", "--purpose", "demo", stdin=off_id, lines=_EXPLAINED)
 
 
@@ -144,7 +144,7 @@ async def _nights(sandbox: RunningSandbox) -> None:
         config_path=CONFIG,
         purpose="sync",
     )
-    configure("CRITICAL", "console")
+    configure("CRITICAL", "console")  # errors are part of some nights
     print("  night ", *(f"{name:>5}" for name in _COUNTS), " ended")
     for back in range(_NIGHTS, 0, -1):
         _let_pass(sandbox, back)

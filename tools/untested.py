@@ -22,7 +22,7 @@ SKIPPED: Final = re.compile(r"SKIPPED \[(\d+)\]")
 
 
 def split(words: Sequence[str]) -> list[list[str]]:
-    """The commands, which ``--`` separates."""
+    """Split the words into commands at each ``--``."""
     commands: list[list[str]] = [[]]
     for word in words:
         if word == "--":

@@ -83,7 +83,7 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     Nine digits are no identifier, and are not repeated.
     """
     assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
-    assert ends["stranger as text"].out == "nobody with this identifier is stored\n"
+    assert ends["stranger as text"].out == "no person with this identifier is stored\n"
     assert "its control digits are wrong: check the number" in ends["mistyped"].out
     assert ends["other key"].code == 78
     assert "not the key" in ends["other key"].message

@@ -26,7 +26,7 @@ MORE: Final = {
 
 
 def log_calls() -> Iterator[LogCall]:
-    """Each call of a logger in ``worker/`` whose event is a literal with a dot."""
+    """All logging calls in ``worker/`` with a literal event that contains a dot."""
     for tree in parsed("worker").values():
         for node in ast.walk(tree):
             match node:

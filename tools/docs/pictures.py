@@ -20,7 +20,7 @@ _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
 def flow() -> str:
-    """From the roster to the readers, and who sees which data."""
+    """The flow from the roster to the readers, with the data that each step has."""
     drawing = Drawing(920, 330, "From the roster to the readers")
     boxes = (
         (20, "Roster\nyour list of persons", GREY),
@@ -138,7 +138,7 @@ def demo_terminal(output: str) -> str:
 
 
 def screenshot(page: Path, picture: Path) -> bool:
-    """Save the first screen of a page as PNG; False without a browser."""
+    """Save the first screen of a page as PNG. False without a browser."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if browser is None:
         return False

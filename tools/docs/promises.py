@@ -52,6 +52,7 @@ def _marked(scope: ast.Module | ast.ClassDef, outer: list[str]) -> Iterator[tupl
     for node in scope.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
             outer = [*outer, *_numbers(node.value)]
+    # A second loop, because ``pytestmark`` also applies to tests above it.
     for node in scope.body:
         if not isinstance(node, _Function | ast.ClassDef):
             continue

@@ -162,7 +162,7 @@ GROUP BY confidentiality_code
 ORDER BY confidentiality_code;
 ```
 
-How fresh the picture is:
+The age of the copy by area:
 
 ```sql
 SELECT area,
@@ -189,11 +189,11 @@ def _cell(text: str) -> str:
 def configuration_page() -> str:
     """Every configuration key, the most common first."""
     head = "| key | environment | default | accepts | meaning |"
-    others = (name for name in KEYS if name not in EVERYDAY)
+    further = (name for name in KEYS if name not in EVERYDAY)
     return (
         f"{_CONFIGURATION}## The six keys of every installation\n\n"
         f"{_table(head, map(_key_row, EVERYDAY))}\n## All others\n\n"
-        f"{_table(head, map(_key_row, others))}"
+        f"{_table(head, map(_key_row, further))}"
     )
 
 
@@ -208,6 +208,7 @@ def _accepted(name: str) -> str:
     """The values that a key accepts: a list, a range, or a type."""
     section, _, key = name.partition(".")
     schema = SECTIONS[section].model_json_schema()["properties"][key]
+    # A list has its type in "items", an optional key in "anyOf".
     for choice in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
         if "enum" in choice:
             return ", ".join(f"`{value}`" for value in choice["enum"])
@@ -302,12 +303,12 @@ def views_page() -> str:
         page += f"\n## {title}\n\n{_columns(columns)}"
     for view, columns in views.items():
         page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n"
-        rest = list(columns)
+        unlisted = list(columns)
         for title, group in shared.items() if view.startswith(_RESTRICTION_VIEWS) else ():
-            if names := ", ".join(f"`{column.name}`" for column in rest if column in group):
+            if names := ", ".join(f"`{column.name}`" for column in unlisted if column in group):
                 page += f"\n[{title}](#{title.lower().replace(' ', '-')}): {names}.\n"
-                rest = [column for column in rest if column not in group]
-        page += f"\n{_columns(rest)}" if rest else ""
+                unlisted = [column for column in unlisted if column not in group]
+        page += f"\n{_columns(unlisted)}" if unlisted else ""
     return f"{page}\n{_QUERIES}"
 
 

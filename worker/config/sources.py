@@ -73,6 +73,7 @@ def file(path: Path) -> Source:
         ConfigurationError: the file cannot be read or trusted, or is not TOML.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    # Others must not write it: api.base_url decides where the identifiers are sent.
     document = parse_toml(read_text(path, key="the configuration"), name=str(path))
     values: Source = {}
     for section, table in document.items():
@@ -94,7 +95,7 @@ def read_text(path: Path, *, key: str) -> str:
     """
     content = read_trusted(path, key=key)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")  # editors on Windows may write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{key}: {path}, line {line}: the file is not UTF-8") from None

@@ -309,6 +309,7 @@ def fields_of(source: SourceText) -> frozenset[str]:
 
 def fingerprint(contract: AreaContract) -> str:
     """A fingerprint of sixteen characters, equal only for equal declarations."""
+    # All declared keys with their defaults, so a new default is a new contract.
     text = contract.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -90,6 +90,7 @@ class QueryRoster:
             self._url.difference_update_query(TLS_PARAMETERS) if tls else self._url,
             hide_parameters=True,
             poolclass=sa.NullPool,
+            # Without prepared statements, which PgBouncer does not support in transaction mode.
             connect_args={**tls.arguments(), "statement_cache_size": 0} if tls else {},
         )
         async with engine.connect() as connection:

@@ -44,7 +44,7 @@ async def require_upgradable(database: Database) -> str | None:
             ``revision``.
     """
     found = await database.read(revision)
-    if found not in {None, HEAD}:
+    if found is not None and not any(_migrations_folder().glob(f"versions/{found}_*.py")):
         raise ConfigurationError(
             f"the database's schema is at {found}, and this program knows only {HEAD}",
             hint="run the program that made it; or begin a new database (another database.url, "
@@ -59,10 +59,16 @@ async def check_schema(database: Database) -> None:
     Raises:
         ConfigurationError: the schema is missing or different. The hint gives the remedy.
     """
-    if await require_upgradable(database) is None:
+    found = await require_upgradable(database)
+    if found is None:
         raise ConfigurationError(
             "the database has no tables of this program yet",
             hint="if database.url names the right one, run `pts-worker db upgrade` once",
+        )
+    if found != HEAD:
+        raise ConfigurationError(
+            f"the database's schema is at {found}, and this program needs {HEAD}",
+            hint="back the database up, then run `pts-worker db upgrade`",
         )
 
 
