@@ -32,8 +32,8 @@ _READ_HINT: Final = (
     "--probe` shows why no request succeeds"
 )
 _ROSTER_HINT: Final = (
-    "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its first "
-    "unreadable line"
+    "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its "
+    "first unreadable line"
 )
 _ACCEPT: Final = "run `pts-worker sync --accept-removals`"
 _ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
