@@ -271,12 +271,20 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
 
 
 def label_persons(new: NewPublication) -> sa.Update:
-    """Write the roster's labels for persons whose labels differ.
+    """Write the roster's labels for persons whose labels differ. Runs after ``write_feed``.
 
-    SQLite rewrites the index entries even if a column is set to its current value.
+    The feed names these persons, so they are not searched for again. SQLite rewrites the index
+    entries even if a column is set to its current value.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
-    return sa.update(person).where(has_draft(new), _is_relabelled()).values(labels)
+    last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
+        change_feed.c.publication_no < new.no
+    )
+    relabelled = sa.select(change_feed.c.person_id).where(
+        change_feed.c.seq > last_before.scalar_subquery(), change_feed.c.op == "relabel"
+    )
+    is_relabelled = person.c.person_id.in_(relabelled)
+    return sa.update(person).where(has_draft(new), is_relabelled).values(labels)
 
 
 def unmark_missed_persons(new: NewPublication) -> sa.Update:
