@@ -21,7 +21,7 @@ from worker.core.diff import Op
 from worker.core.effect import RestrictionGroup
 from worker.errors import FailureKind
 from worker.store.derived import is_active
-from worker.store.dialects import joined_text
+from worker.store.dialects import POSTGRESQL, joined_text
 from worker.store.runs.new_publication import NewPublication, Query, count_if, reads_area
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
 
@@ -92,6 +92,12 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
     rows = union_all(*(_held(new, first_number, area) for area in AREAS)).subquery(
         "open_restriction"
     )
+    if dialect == POSTGRESQL:
+        # Grouped by the key of ``person``, there are as many groups as persons. Otherwise the
+        # planner expects 200, and looks up each person one by one.
+        is_holder = person.c.person_id == rows.c.person_id
+        of_persons = select(person.c.person_id, rows.c.held).join_from(rows, person, is_holder)
+        rows = of_persons.subquery("of_person")
     holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
     by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
     return (
