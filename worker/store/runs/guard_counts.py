@@ -204,12 +204,12 @@ def _count_holders(opened: Sequence[Query]) -> Query:
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
     """Count the persons asked about who have an open restriction of an area, and complete reads."""
     version = VERSIONS[area.name].c
-    holds = sa.exists().where(
-        version.person_id == draft_area.c.person_id, version.closed_no.is_(None)
-    )
+    holders = sa.select(version.person_id).where(version.closed_no.is_(None))
     complete = count_if(draft_area.c.state == COMPLETE)
     return sa.select(sa.func.count().label("holders"), complete.label("holders_complete")).where(
-        draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
+        draft_area.c.run_id == new.run_id,
+        draft_area.c.area == area.name,
+        draft_area.c.person_id.in_(holders),
     )
 
 
