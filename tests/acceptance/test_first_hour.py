@@ -103,6 +103,7 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
     assert "1 person, 2 requests" in text
     assert "1 line with a person named before and another local_ref or cohort" in text
+    assert f"the first line with others: {migrated}/roster.csv line 3" in text
 
 
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -186,7 +187,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("status --set database.url=sqlite:///no/x.db", 78, "the folder {folder}/no does not"),
         ("keys new --out no/k", 78, "written (no such file or directory) → create the folder"),
         ("keys public --set helseid.private_jwk_file=none", 78, "there is no file {folder}/none"),
-        ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
+        ("export --out roster.csv", 78, "roster.csv is a file → give a folder"),
         ("sandbox --helseid-port 0 --pts-port 0 --contract broken", 2, "{folder}/broken"),
         ("--set privacy.pseudonym_key_file=broken explain", 78, "{folder}/broken"),
         ("explain --person 16858399649", 2, "→ give one identifier on standard input"),

@@ -346,7 +346,7 @@ def upgraded(machine: Machine) -> None:
     upgrade = "sudo pts-admin db upgrade && sudo pts-admin doctor >&2"
     publishes(machine, f"{upgrade}; {START}")
     machine.note("   upgraded:", "pts-admin db check")
-    machine.sh(f"{OLD_VERSION}; rm {DATABASE}; {restoring(before)}")
+    machine.sh(f"{OLD_VERSION}rm {DATABASE}; {restoring(before)}")
     publishes(machine, START)
 
 

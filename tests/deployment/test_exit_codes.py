@@ -99,7 +99,8 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
         assert printed == ""
     else:
         assert printed == (
-            f"pts-worker sync: exit code {code:d}: the reason (see {tmp_path / 'log'})\n"
+            f"pts-worker sync: exit code {code:d}: the reason. First: sudo pts-admin "
+            f"{'status' if code == ExitCode.WITHHELD else 'doctor'} (log: {tmp_path / 'log'})\n"
         )
     assert "sync\n" in (tmp_path / "log").read_text()
 
@@ -130,7 +131,10 @@ def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
     printed = run_cron_line(cron_commands()[2], tmp_path, sync=0, status=code)
     old = "the copy is too old; last full run 2026-01-02: NOT FRESH (--max-age 36h)"
     reasons = {ExitCode.OK: "", ExitCode.GAPS: old, ExitCode.UNAVAILABLE: "the reason"}
-    reason = reasons[code] and f"pts-worker status: exit code {code:d}: {reasons[code]}\n"
+    first = "status" if code == ExitCode.GAPS else "doctor"
+    reason = reasons[code] and (
+        f"pts-worker status: exit code {code:d}: {reasons[code]}. First: sudo pts-admin {first}\n"
+    )
     assert printed == reason
 
 

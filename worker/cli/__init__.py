@@ -76,7 +76,7 @@ PROGRAM: Final = _Program(
     help=_HELP,
     epilog=_EXIT_CODES,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     commands={name: click.Command(name) for name in COMMANDS},
 )
 for add_option in COMMON:

@@ -287,7 +287,10 @@ async def check_roster(app: App, warnings: Warnings) -> str:
         warnings[f"{counted(errors, 'line')} that cannot be read"] = remedy
     if counts.contradictions:
         repeated = counted(counts.contradictions, "line")
-        remedy = "a person is read once, with the local_ref and cohort of the first line"
+        remedy = (
+            "a person is read once, with the local_ref and cohort of the first line; the first "
+            f"line with others: {counts.first_contradiction}"
+        )
         warnings[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
@@ -302,6 +305,7 @@ class _Counts(msgspec.Struct):
     errors: int = 0
     first_error: str = ""
     contradictions: int = 0
+    first_contradiction: str = ""
 
 
 async def _count(roster: Roster) -> _Counts:
@@ -317,7 +321,9 @@ async def _count(roster: Roster) -> _Counts:
             is_new = (person := hash(entry.off_id.reveal())) not in labels
             counts.entries += is_new
             counts.h_numbers += is_new and entry.is_h_number
-            counts.contradictions += labels.setdefault(person, label) != label
+            if labels.setdefault(person, label) != label:
+                counts.contradictions += 1
+                counts.first_contradiction = counts.first_contradiction or entry.where
     return counts
 
 

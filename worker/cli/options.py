@@ -8,7 +8,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+_NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 _NEW_OBJECTS_MAX: Final = 5_000
 """New objects before the garbage collector scans them."""
 
@@ -177,8 +178,32 @@ COMMON: Final = (
 """Decorators that add the common options to a command."""
 
 
+class _Formatter(click.HelpFormatter):
+    """Breaks no line at a hyphen, because a broken command cannot be copied."""
+
+    def write_text(self, text: str) -> None:
+        """Write the text of the help, in lines."""
+        super().write_text(text.replace("-", _NO_BREAK))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **more: Any) -> None:
+        """Write names beside their texts."""
+        super().write_dl(
+            [(name, text.replace("-", _NO_BREAK)) for name, text in rows], *args, **more
+        )
+
+    def getvalue(self) -> str:
+        """The help."""
+        return super().getvalue().replace(_NO_BREAK, "-")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
 class Command(click.Command):
     """A command with the common options. Lists of commands show its first paragraph."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -192,6 +217,7 @@ class Group(click.Group):
     """A group of commands with the common options."""
 
     command_class = Command
+    context_class = _Context
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Resolve a command as click does, with fewer suggestions."""

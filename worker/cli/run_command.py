@@ -51,7 +51,7 @@ _IN_SUMMARY: Final = frozenset(
     }
 )
 """Events that the summary on a terminal repeats, with the command that lists the rest."""
-_STOPPING: Final = "stopping: persons read completely are written; a second signal stops at once"
+_STOPPING: Final = "stopping: complete reads are saved. Press Ctrl-C again to stop at once"
 
 
 class RunWatch:

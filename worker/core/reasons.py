@@ -28,7 +28,7 @@ def failure_reasons(
     if progress.roster_faults:
         yield (
             f"{counted(progress.roster_faults, 'line')} of the roster could not be read, "
-            f"the first, {progress.first_roster_fault}; nobody was marked as departed, "
+            f"the first, {progress.first_roster_fault}; no person was marked as departed, "
             "because the missing persons may be among them"
         )
     if failures:
