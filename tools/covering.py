@@ -46,7 +46,7 @@ def make_map() -> None:
     """Run the tests. Write them, fastest first, and their numbers by ``FILE:LINE``."""
     paths = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
     files = [str(path) for path in paths if not any(map(path.match, CAMPAIGNS))]
-    threads = ["thread", "greenlet"]
+    threads = ["thread", "greenlet"]  # drivers run in threads, SQLAlchemy in greenlets
     measured = coverage.Coverage(None, source=["worker"], concurrency=threads, config_file=False)
     plugin = Contexts(measured)
     measured.start()
@@ -70,6 +70,7 @@ def covering(line_map: Any, file: str, first: int, last: int) -> list[str]:
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
     spans = [(node.lineno, node.end_lineno or 0) for node in nodes] + [(1, text.count("\n"))]
     around = [(start, end) for start, end in spans if start <= first and last <= end]
+    # A line without a test, such as a constant, is covered by the smallest block around it.
     for start, end in [(first, last), *sorted(around, key=lambda span: span[1] - span[0])]:
         ran = [line_map["lines"].get(f"{file}:{line}", ()) for line in range(start, end + 1)]
         if numbers := sorted({number for tests in ran for number in tests}):

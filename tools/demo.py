@@ -63,7 +63,7 @@ _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
     "persons": "persons_total",
-    "found": "rows_read",
+    "read": "rows_read",
     "new": "rows_opened",
     "changed": "rows_changed",
     "closed": "rows_closed",
@@ -81,7 +81,7 @@ def main() -> int:
     """Run the demo. Return 0 if every step succeeded."""
     clock = real_runtime().monotonic
     started_s = clock()
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)  # the nights of an earlier demo are other days
     options = write_setup(FOLDER, SandboxOptions(persons=_PERSONS))
     try:
         with running_sandbox(options) as sandbox:
@@ -113,6 +113,7 @@ def _run(sandbox: RunningSandbox) -> None:
         "Their last known state remains and is marked stale (exit code 3)."
     )
     _let_pass(sandbox, 0)
+    # Fewer attempts, so that the demo does not wait for reads that fail on purpose.
     _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
     _say("The operator's checks in the morning:")
     _worker("status")
@@ -131,6 +132,7 @@ def _show_one_person() -> None:
     _say(f"The last two changes of one synthetic person, {local_ref} (report_change_feed):")
     for published_at, op, area, group, reference in feed:
         print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
+    # The database has no identifiers, so the person's is looked up in the roster.
     roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
     off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
     _say("The stored data of this person (the identifier comes on standard input):")
@@ -147,7 +149,7 @@ async def _nights(sandbox: RunningSandbox) -> None:
     )
     configure("CRITICAL", "console")  # errors are part of some nights
     print("  night ", *(f"{name:>5}" for name in _COUNTS), " ended")
-    for back in range(_NIGHTS, 0, -1):
+    for back in range(_NIGHTS, 0, -1):  # in order: each night is compared with the one before
         _let_pass(sandbox, back)
         app = App(loaded=loaded, runtime=_set_back(_DAY * back))
         report = await run_sync(app, RunRequest(), stop=anyio.Event())
@@ -167,10 +169,8 @@ def _let_pass(sandbox: RunningSandbox, back: int) -> None:
 
 
 def _set_back(shift: timedelta) -> Runtime:
-    """The real runtime with an earlier wall clock, and with waits of a tenth of their time.
-
-    Each night waits before its second reads and for failing persons.
-    """
+    """The real runtime with an earlier wall clock, and with waits of a tenth of their time."""
+    # Each night waits before its second reads and for failing persons.
     real = real_runtime()
     return Runtime(
         now=lambda: real.now() - shift,

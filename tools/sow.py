@@ -39,6 +39,7 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
     with (tree / ".output").open("w", encoding="utf-8") as output:
         code = subprocess.run(command, cwd=tree, env=env, stdout=output, check=False).returncode
     match = FAILED.search(text := (tree / ".output").read_text(encoding="utf-8"))
+    # pytest: 1 failed, 2 cannot be collected, 5 no tests. timeout: 124 and 137.
     if code not in {0, 1, 2, 5, 124, 137}:
         raise SystemExit(text)
     return "" if code in {124, 137} else match and match[1]
@@ -47,7 +48,7 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
 def judge(fault: dict[str, str], clean: Path, line_map: Any, seconds: int) -> str:
     """Sow a fault into a copy. Report the test that detects it and is green without it."""
     before, *after = (clean / fault["file"]).read_text(encoding="utf-8").split(fault["old"])
-    if len(after) != 1:
+    if len(after) != 1:  # the code has changed, so the fault must be rewritten
         return "DOES NOT APPLY"
     first, is_late = before.count("\n") + 1, False
     last = first + fault["old"].rstrip("\n").count("\n")
@@ -55,6 +56,7 @@ def judge(fault: dict[str, str], clean: Path, line_map: Any, seconds: int) -> st
     with TemporaryDirectory() as folder:
         tree = copytree(clean, Path(folder, "tree"), symlinks=True)
         (tree / fault["file"]).write_text(before + fault["new"] + after[0], encoding="utf-8")
+        # Tests of the started program come last: they are slow, and not in the map.
         started = (([folder], ["-n2"]) for folder in PROGRAM)
         for tests, options in ((inside[:FIRST], []), (inside[FIRST:], []), *started):
             while tests and (test := failing(tree, tests, seconds, *options)):

@@ -34,13 +34,14 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 def run(command: Sequence[str], untested: dict[str, int]) -> int:
     """Run one command, show its output, and record untested parts with their number."""
+    # Both streams as one, so that the lines stay in order.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
-            text = COLOUR.sub("", line).strip()
+            text = COLOUR.sub("", line).strip()  # pytest colours its lines in CI
             skipped = SKIPPED.match(text)
             if skipped or "NOT TESTED" in text:
                 untested[text] = int(skipped[1]) if skipped else 1

@@ -32,6 +32,7 @@ def ends(two_runs: Installation, served: Sandbox) -> dict[str, Ended]:
             STRANGER,
         ),
         "nine digits": ("explain", "123456789\n"),
+        "two persons": ("explain", f"{person}\n{failed}\n"),
     }
     found = calls(two_runs, *lines.values())
     said = "".join(one.out + one.err for one in found)
@@ -89,3 +90,4 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     assert "not the key" in ends["other key"].message
     assert ends["nine digits"].code == 2
     assert "9 were found" in ends["nine digits"].err
+    assert "more than one line" in ends["two persons"].err

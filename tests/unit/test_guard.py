@@ -138,6 +138,8 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
     closing, too_little = judge(night, LIMITS), judge(facts(complete=1), LIMITS)
     assert "--accept-removals" in closing.hint
     assert "doctor --probe" in too_little.hint
+    unreadable = judge(facts(complete=100, roster_faults=250), LIMITS)
+    assert "correct the roster" in unreadable.hint
     both = judge(facts(removed=50, persons_affected=40, complete=1), LIMITS)
     assert "--accept-removals" not in both.hint
     accepted = structs.replace(LIMITS, accepted=night)

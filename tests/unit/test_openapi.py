@@ -142,6 +142,39 @@ def test_numbers_of_dotnet_10(number: str):
     assert made.table["paging"]["send_in"] == "body"
 
 
+def test_the_only_required_field_of_a_request():
+    """It takes the identifier if no name does, and a person checks it."""
+    text = document().replace(
+        "{properties: {offId: {type: string}, }}",
+        "{required: [number], properties: {number: {type: string}, mode: {type: string}}}",
+    )
+    made = read(text)
+    assert made.table["body"] == {"number": "{off_id}"}
+    expected = "'number' is the only required field: check that it takes the person's identifier"
+    assert notes(made, "body") == expected
+    two = read(text.replace("required: [number]", "required: [number, mode]"))
+    assert "no field in the document takes the person's identifier" in notes(two, "body")
+
+
+def test_an_object_whose_fields_have_no_names():
+    """Only answers name the links of springdoc's HAL, and an object is never ignored."""
+    links = "_links: {type: object, additionalProperties: {properties: {href: {type: string}}}}"
+    made = read(document(answer=f"{links}, trace: {{type: string}}"))
+    first, second = [note for note in made.notes if note.key == "ignore"]
+    assert "does not name the fields in _links: answers do" in first.text
+    assert (second.text.partition(" is refused")[0], first.question) == ("an answer with trace", "")
+    ignoring = contract(records="items", ignore=["_links", "trace"])
+    assert notes(read(document(answer=links), ignoring), "ignore").startswith("in force, and not")
+
+
+def test_codes_in_the_case_of_dotnet():
+    """`NornEpo` is `NORN_EPO`; a name without a group stays as it is."""
+    made = read(document(code="type: integer, enum: [0, 1, 2], x-enumNames: [Noru, NornEpo, NoX]"))
+    expected = {"0": "NORU", "1": "NORN_EPO", "2": "NoX"}
+    assert made.table["values"]["confidentiality_code"] == expected
+    assert "no group for the confidentiality_code NoX" in notes(made, "values")
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -168,7 +201,8 @@ def test_codes_that_nothing_names():
     (note,) = [note for note in made.notes if note.key == "values"]
     assert note.text.endswith("In the document: 0, 1")
     assert note.question.startswith("Which values can confidentialityCode have")
-    assert "is sent as a number" in notes(read(document(code="format: int32")), "values")
+    for number in ("format: int32", "type: [integer, string]", "type: [integer, 'null']"):
+        assert "is sent as a number" in notes(read(document(code=number)), "values")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
     assert "no group for the confidentiality_code Sperret" in notes(odd, "values")
 

@@ -86,6 +86,7 @@ def data_model_page() -> str:
 
 def _made() -> list[Table]:
     """The tables after all migrations, each after the tables that it references."""
+    # Reflected, not declared: the page shows the tables of a real database.
     reflected = MetaData()
     with create_engine("sqlite://").begin() as connection:
         migrate(connection)

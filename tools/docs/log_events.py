@@ -30,6 +30,7 @@ def log_calls() -> Iterator[LogCall]:
     for tree in parsed("worker").values():
         for node in ast.walk(tree):
             match node:
+                # Other methods called "info" or "error" have no literal with a dot.
                 case ast.Call(
                     func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]
                 ) if level in LEVELS and "." in event:

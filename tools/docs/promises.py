@@ -84,6 +84,7 @@ def _read(tree: ast.Module) -> int:
 
 
 def _numbers(marks: ast.expr) -> list[str]:
+    # As text, because markers are calls, lists of calls, or decorators.
     return re.findall(r"mark\.promise\('(.*?)'\)", ast.unparse(marks))
 
 

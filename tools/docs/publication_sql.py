@@ -130,6 +130,7 @@ def statements_of(function: Any) -> Iterator[str]:
 
 def sql_of(statement: Any) -> str:
     """A statement as PostgreSQL gets it, with its values, and indented by its parentheses."""
+    # With literal values, so that a DBA can run EXPLAIN on the printed statement.
     compiled = statement.compile(
         dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
         compile_kwargs={"literal_binds": True},

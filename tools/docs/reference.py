@@ -221,6 +221,7 @@ def _accepted(name: str) -> str:
 
 def contract_page() -> str:
     """The keys of the contract with PTS, and those of each style of paging."""
+    # Without the file's first comment, which refers to this page.
     _, begin, areas = default_contract_text().partition("[patient-safety]")
     block = f"```toml\n{begin}{areas}```\n"
     table = _table("| style | key | default | meaning |", _paging_rows())
@@ -269,6 +270,7 @@ def commands_page() -> str:
     """Every command with its help and options. Common options are listed once."""
     commands = [(" ".join(words), command) for words, command in described()]
     runnable = [item for item in commands if not isinstance(item[1], click.Group)]
+    # The common options are on each command. They are printed once.
     every = [_options(command) for _, command in runnable if _options(command)]
     shared = [option for option in every[0] if all(option in options for options in every)]
     page = _COMMANDS + _table(
@@ -319,6 +321,7 @@ def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
         for column in columns if view.startswith(_RESTRICTION_VIEWS) else ():
             areas[column].append(view.removeprefix("report_").rpartition("_")[0].replace("_", " "))
     groups: dict[str, list[ViewColumn]] = defaultdict(list)
+    # Columns of both areas first, then those of one.
     for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
         if len(names) > 1:
             is_of_one_area = len(set(names)) == 1 and names[0] != "restriction"
@@ -342,6 +345,7 @@ def _columns(columns: Sequence[ViewColumn]) -> str:
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
+    # Published runs of each kind with all totals have every metric.
     standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
     samples: list[Sample] = []
     for kind in RunKind:

@@ -47,6 +47,8 @@ def read_identifier() -> NationalId:
     # Input of this length may be cut, and several lines are several persons: both are errors,
     # because a command must not act on the first person and ignore the rest.
     digits = normalise_off_id(line) if len(line) < _LENGTH_MAX else None
+    if len(line.split()) > 1 and digits is None:
+        raise UsageError("standard input: more than one line or word", hint=IDENTIFIER_HINT)
     if digits is None:
         raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
@@ -84,7 +86,7 @@ purpose_option = click.option(
     "--purpose",
     metavar="TEXT",
     callback=_purpose,
-    help="Why, for the access log; a case number, say. No identifier.",
+    help="The reason for the access log, such as a case number. No identifier.",
 )
 
 
@@ -170,6 +172,6 @@ def _login_user(account: str) -> str | None:
     """Return the account of the login session, if it differs. Linux keeps it through sudo."""
     try:
         login = os.getlogin()
-    except OSError:  # no session, as in a service; ``pts-admin`` passes ``SUDO_USER`` unverified
+    except OSError:  # no session, as in a service. ``pts-admin`` passes ``SUDO_USER`` unverified
         login = os.environ.get("SUDO_USER", "")
     return login if _ACCOUNT.fullmatch(login) and login != account else None

@@ -1,7 +1,7 @@
 """Reads the search operations of an OpenAPI 3 document, in JSON or YAML.
 
-Documents are read leniently: a part that is not understood is an open point of the proposal. The
-limit on the number of schemas applies to each area separately.
+Reading is lenient: a part that cannot be read becomes an open point of the proposal. The limit on
+the number of schemas applies to each area.
 """
 
 import json
@@ -25,9 +25,9 @@ from worker.errors import DataContractError
 from worker.masking import masked
 
 _VALUES_MAX: Final = 1_000_000
-"""Values of a YAML document, after its aliases are replaced."""
+"""Maximum number of values of a YAML document, with each alias replaced by its value."""
 _SCHEMAS_MAX: Final = 20_000
-"""Schemas that are read for one area: one that is used twice counts twice."""
+"""Maximum number of schemas read for one area. A schema that is used twice counts twice."""
 _DEPTH_MAX: Final = DEPTH_MAX - 4
 _SEARCH: Final = re.compile(r"(search|query|find|lookup)$")
 _VERSION: Final = re.compile(r"/v(\d+(?:\.\d+)*)(?=/|$)", re.IGNORECASE)
@@ -51,19 +51,19 @@ class Operation(NamedTuple):
     path: str  # begins with the path of its server
     server: str
     remark: str  # the reasons against it
-    levels: tuple[dict[str, Any], dict[str, Any]]  # its path and itself, in the document
+    levels: tuple[dict[str, Any], dict[str, Any]]  # the path item and the operation
     can_be_called: bool
-    is_likely: bool = False  # whether it can be called, and is named like a search of the area
+    is_likely: bool = False  # it can be called, and has the name of a search of the area
 
 
 class OpenApi:
-    """A document.
+    """An OpenAPI 3 document.
 
     Args:
-        base_path: the path of ``api.base_url``, which a contract's path does not repeat.
+        base_path: the path of ``api.base_url``, which the path of a contract does not repeat.
 
     Raises:
-        DataContractError: it is no OpenAPI 3 document.
+        DataContractError: the content is not an OpenAPI 3 document.
     """
 
     def __init__(self, content: bytes, base_path: str = "") -> None:
@@ -79,7 +79,7 @@ class OpenApi:
         self.operations = [*self._read_operations()]
 
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
-        """The operations that could be meant, the likeliest first; all if no name fits."""
+        """The candidates for the search of an area, the likeliest first. All if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
         for operation in self.operations:
             path, is_in_force = operation.path, operation.path == in_force.path
@@ -101,7 +101,7 @@ class OpenApi:
         candidates: list[Operation],
         chosen: Operation | None,
     ) -> Proposal:
-        """An area's part of a contract, if the document has its search."""
+        """The proposal for an area from the chosen operation."""
         proposal, self._schemas_left = Proposal(area, in_force, is_complete=True), _SCHEMAS_MAX
         others = [other for other in candidates if chosen is None or other.name != chosen.name]
         for operation in others if chosen is None else [chosen, *others]:
@@ -145,7 +145,7 @@ class OpenApi:
                 schema = self._merged(parameter.get("schema"))
                 parameters[place, _in(parameter, "name", str)] = {**schema, **parameter}
         for (place, name), parameter in parameters.items():
-            if place:
+            if place:  # no cookie, and no parameter in the path
                 yield Parameter(place, name, parameter.get("required") is True, parameter)
         required = {str(n) for part in self._parts(request) for n in _in(part, "required", list)}
         for name, schema in self._merged(request)["properties"].items():
@@ -172,9 +172,9 @@ class OpenApi:
     def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The reasons why the worker cannot call an operation."""
         if method != "post":
-            yield "a GET operation: the worker sends POST, and no identifier in an address"
+            yield "a GET operation: an identifier is never sent in an address"
         if "{" in path:
-            yield "a parameter in its path: write into `path` the path as it is called"
+            yield "a parameter in its path"
         with suppress(DataContractError):
             kinds = [*_in(self._merged(body.get("requestBody")), "content", dict)]
             if kinds and not any("json" in kind or kind == "*/*" for kind in kinds):
@@ -214,7 +214,7 @@ class OpenApi:
         return {name: self._example(below, inside) for name, below in properties} or _field(merged)
 
     def _parts(self, schema: Any) -> list[dict[str, Any]]:
-        """The schemas that one is made of: its references, ``allOf``, and each choice."""
+        """A schema and the schemas that it includes: ``$ref``, ``allOf``, and each choice."""
         parts, schemas = dict[int, dict[str, Any]](), [schema]
         for part in schemas:  # grows meanwhile
             if isinstance(part, dict) and id(part) not in parts:
@@ -235,13 +235,13 @@ class OpenApi:
             raise DataContractError(text, hint=hint) from None
 
     def _merged(self, value: Any) -> dict[str, Any]:
-        """An object with the keys of its parts, of which the first counts.
+        """The keys of a schema and the schemas that it includes. The first value of a key counts.
 
-        Properties and descriptions are those of all parts.
+        Properties and descriptions are combined.
         """
         merged, properties, texts = dict[str, Any](), dict[str, Any](), list[str]()
         for part in self._parts(value):
-            if part.get("type") != "null":
+            if part.get("type") != "null":  # 3.1 writes a nullable object as a choice with null
                 for key, item in part.items():
                     merged.setdefault(key, item)
                 for name, schema in _in(part, "properties", dict).items():
@@ -251,7 +251,7 @@ class OpenApi:
 
 
 def _field(schema: dict[str, Any]) -> Field:
-    """The kinds of a leaf, and its codes with their names, as far as the document has them."""
+    """The kinds and the named codes that the document has for a leaf."""
     values = [value for value in _in(schema, "enum", list) if type(value) in KINDS]
     names = _in(schema, "x-enumNames", list) or _in(schema, "x-enum-varnames", list)
     codes = {str(value): value if isinstance(value, str) else "" for value in values}
@@ -303,6 +303,6 @@ def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _in(value: Any, name: str, kind: type) -> Any:
-    """The member of an object, if it is of this kind; empty if not."""
+    """The member of an object. An empty value if it is absent or of another type."""
     member = value.get(name) if isinstance(value, dict) else None
     return member if isinstance(member, kind) else kind()

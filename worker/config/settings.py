@@ -28,6 +28,7 @@ _ACCEPTED: Final[Mapping[str, str]] = {
     "too_short": "must not be empty",
     "string": "must be a text in quotes",
     "path": "must be a text in quotes",
+    "string_pattern_mismatch": "contains characters that are not allowed here",
     "int": "must be a whole number",
     "float": "must be a number",
     "bool": "must be true or false",

@@ -18,8 +18,9 @@ _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Keys with paths, in addition to all keys that end with ``_file``."""
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
 _TOML: Final = (
-    "write text between straight quotes, \\ in double quotes as \\\\, and numbers with a decimal "
-    "point; each key and section may appear only once"
+    "check that it is a TOML file such as worker.toml. In TOML, write text between straight "
+    "quotes, \\ in double quotes as \\\\, and numbers with a decimal point. Each key and section "
+    "may appear only once"
 )
 
 

@@ -31,6 +31,10 @@ _READ_HINT: Final = (
     "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
     "--probe` shows why no request succeeds"
 )
+_ROSTER_HINT: Final = (
+    "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its "
+    "first unreadable line"
+)
 _ACCEPT: Final = "run `pts-worker sync --accept-removals`"
 _ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
 
@@ -161,12 +165,14 @@ class Verdict(Value, frozen=True, kw_only=True):
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
         causes: where these removals come from.
+        is_roster_unread: most of the missing reads are lines of the roster that cannot be read.
         is_subset: whether the run is a backfill, whose removals no `sync` accepts.
     """
 
     unread: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    is_roster_unread: bool = False
     is_subset: bool = False
 
     @property
@@ -178,7 +184,7 @@ class Verdict(Value, frozen=True, kw_only=True):
     def hint(self) -> str:
         """The remedy. Removals can be accepted only if enough was read."""
         if self.unread:
-            return _READ_HINT
+            return _ROSTER_HINT if self.is_roster_unread else _READ_HINT
         accept = _ACCEPT_SUBSET if self.is_subset else _ACCEPT
         return f"check {' and '.join(self.causes)}; if all is correct, {accept}"
 
@@ -187,12 +193,18 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
     empty = tuple(_empty_areas(facts, limits))
     return Verdict(
-        # A backfill often reads only persons whose reads fail.
+        # A backfill often reads only persons with failed reads.
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
         removals=(*_removals(facts, limits), *empty),
         causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
+        is_roster_unread=_is_roster_unread(facts),
         is_subset=facts.is_subset,
     )
+
+
+def _is_roster_unread(facts: GuardFacts) -> bool:
+    unread = max((area.attempted - area.complete for area in facts.areas), default=0)
+    return facts.roster_faults > unread / 2
 
 
 def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:

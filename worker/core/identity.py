@@ -27,8 +27,8 @@ _SPREADSHEET: Final = "a spreadsheet wrote it in powers of ten: keep the column 
 class NationalId:
     """An ``offId``: a person's national identifier, which never prints.
 
-    ``str``, ``repr`` and formatting give a mask; pickling and JSON encoding fail. Only ``reveal``
-    returns the digits; use it only for request bodies and pseudonyms.
+    ``str``, ``repr`` and formatting give a mask. Pickling and JSON encoding fail. Only ``reveal``
+    returns the digits: use it only for request bodies and pseudonyms.
     """
 
     __slots__ = ("_digits",)

@@ -19,7 +19,7 @@ COHORTS_SHOWN: Final = 16
 RANKED_MIN: Final = 20
 """Minimum roster of a cohort with a rate. A rate of fewer persons is chance."""
 _FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
-"""Stands for the cohorts beyond ``COHORTS_SHOWN``: no persons, or enough to hide a small count."""
+"""Replaces the cohorts beyond ``COHORTS_SHOWN``: no persons, or enough to hide a small count."""
 Key = TypeVar("Key")
 
 
@@ -187,6 +187,7 @@ class ShownFacts:
 
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
+        # The lowest roster that the shown count can stand for: 18 is shown as 20.
         is_ranked = persons.number is not None and roster.low >= RANKED_MIN
         return ShownCohort(
             name=facts.cohort or "",

@@ -105,7 +105,7 @@ async def export(
     """
     views = options.chosen()
     if options.format == "parquet":
-        load_pyarrow()
+        load_pyarrow()  # an optional library, so it is tried before a folder is created
     make_folder(out)
     folders: list[PublicationFolder] = []
 

@@ -126,7 +126,7 @@ def make_folder(path: Path) -> None:
         ConfigurationError: the folder cannot be created, or a file is there.
     """
     if path.is_file():
-        raise ConfigurationError(f"{path} is a file", hint="give a folder; a new one is created")
+        raise ConfigurationError(f"{path} is a file", hint="name a folder; a new one is created")
     with named_faults(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

@@ -29,6 +29,7 @@ class Language:
         self.texts = texts
         self._names: dict[str, dict[str, str]] = {}
         for row in codes():
+            # A dict keeps the order of the code list, in which tables list their rows.
             self._names.setdefault(row.system, {})[row.code] = getattr(row, f"name_{code}")
 
     def text(self, key: str, /, n: int | None = None, **values: object) -> str:

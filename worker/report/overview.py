@@ -105,7 +105,7 @@ class Overview:
         last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence_of" if last.has_rate else "sentence",
-            n=1 if last.total.number == 1 else 2,
+            n=1 if last.total.number == 1 else 2,  # a range or a hidden count takes the plural
             day=words.day(self.facts.last.day),
             amount=self.cell(last.total).text,
             persons=self.cell(last.persons).text,
@@ -114,6 +114,7 @@ class Overview:
         if change := self.month(lambda night: night.total):
             sentence += f", {change}"
         if share := self.confirmed(last):
+            # An old report must not read as if the persons were confirmed today.
             age = self.facts.made_at - self.facts.last.published_at
             is_fresh = self.facts.state is not SnapshotState.FUTURE and age < FRESH
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
@@ -249,7 +250,7 @@ class Overview:
         return ", ".join(map(self.words.day, self.facts.withheld))
 
     def missed_days(self) -> str:
-        """The days on which no run published or was withheld, as text; empty for none."""
+        """Return the days without a published or withheld run, as text."""
         return ", ".join(map(self.words.day, self.facts.missed))
 
     def trend_table(self) -> Table:

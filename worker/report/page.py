@@ -249,6 +249,7 @@ class Page(Overview):
     ) -> Table | None:
         names = self.words.names(system)
         counts = counts or {}
+        # In the order of the code system, which is the order of time.
         rows = [(names[code], counts[code]) for code in names if code in counts]
         caption = f"{text}_caption"
         return self._plain(caption, "restrictions", rows, first=f"{text}_first") if rows else None
@@ -306,7 +307,7 @@ class Page(Overview):
         return without_empty_columns(table, words.number(0)) if rows else None
 
     def failures(self) -> Table | None:
-        """Return the persons whose read failed, by kind of failure."""
+        """Return the numbers of persons with a failed read, by kind of failure."""
         rows = [
             (self.words.name("failure_kind", kind), self.small.count(persons))
             for kind, persons in self.facts.last.failed.items()

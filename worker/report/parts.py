@@ -111,10 +111,11 @@ def line(
     def x(day: date) -> float:
         return round((day - days[0]).days / span * 100, 2)
 
-    def y(value: float) -> float:
+    def y(value: float) -> float:  # downwards in SVG
         return round(100 - (value - low) / (step * _PARTS) * 100, 2)
 
     pieces: list[list[tuple[float, float]]] = [[]]
+    # Days without a publication are not among the nights, so they are added as gaps.
     by_day = dict.fromkeys([*withheld, *missed]) | dict(zip(days, values, strict=True))
     for day, value in sorted(by_day.items()):
         if value is None:

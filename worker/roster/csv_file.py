@@ -42,8 +42,8 @@ _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 _UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
-    f"{_SAVE_HINT}, or set roster.encoding: what Excel calls plain CSV is "
-    '"windows-1252", and its Unicode text "utf-16"'
+    f"{_SAVE_HINT}, or set roster.encoding: for Excel's plain CSV it is "
+    '"windows-1252", for its Unicode text "utf-16"'
 )
 _NOT_UTF_8_HINT: Final = (
     "roster.encoding is {}: remove it if the file is UTF-8, or save the file in that encoding"

@@ -65,8 +65,8 @@ class QueryRoster:
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
             UnavailableError: the database cannot be reached, or its connection was lost.
-            ConfigurationError: a SQLite file, or its folder, belongs to another user or is writable
-                by everyone.
+            ConfigurationError: a SQLite file, or its folder, belongs to another user or is
+                world-writable.
         """
         return with_identifier(self._lines(), SOURCE)
 

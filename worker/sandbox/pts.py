@@ -279,8 +279,8 @@ class Pts:
             case Action.EMPTY_LIST:
                 return []
             case Action.OTHER_PERSON:
-                others = (other for other in self._world.people if other != off_id)
-                return [*matches, sample(area, next(others))]
+                wrong_person = next(person for person in self._world.people if person != off_id)
+                return [*matches, sample(area, wrong_person)]
             case Action.NO_KEY:
                 return [*head, last._replace(id="")]
             case Action.WRONG_TYPE:

@@ -28,7 +28,7 @@ class Ending(enum.Enum):
 
 _RESTORE: Final = (
     "look at database.url; if it is right, restore from a backup "
-    '(docs/database.md, "When the database is at fault")'
+    '(docs/database.md, "Database errors")'
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
@@ -36,7 +36,7 @@ _MODES: Final = (
 )
 _BY_HAND: Final = (
     "take back what was changed by hand, such as a trigger, or restore from a backup "
-    '(docs/database.md, "When the database is at fault")'
+    '(docs/database.md, "Database errors")'
 )
 _LATER_FILE: Final = "another program may hold the file, or its disk may be at fault"
 _ROOM: Final = "make room on its disk, and run again"

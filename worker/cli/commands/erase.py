@@ -26,8 +26,8 @@ _LEASE_HINT: Final = "nothing was erased: try again when the run has ended (`pts
 def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) -> None:
     """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
-    Give the identifier on standard input, on one line. It is never printed. A terminal gets a
-    prompt, and a question to confirm. During a run it does nothing (exit 4).
+    Give the identifier on standard input, on one line. It is never printed. On a terminal you get a
+    prompt, and confirm the erasure. During a run nothing is erased (exit 4).
 
     First remove the person from the roster, or the next sync reads them again. SQLite's file is
     rewritten. For PostgreSQL see `--rewrite`. Backups, replicas, archived WAL and exported files

@@ -46,7 +46,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
     from worker.helseid.keys import load_client_key
 
     with named_faults(out):
-        if out.exists():  # before the prompt; ``write_new`` checks it again
+        if out.exists():  # before the prompt. ``write_new`` checks again
             raise FileExistsError
     values = _DEFAULTS | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
     if values.keys().isdisjoint({"api.environment", "api.base_url"}):

@@ -58,8 +58,8 @@ def command(
     """Write the published state as one self-contained HTML file.
 
     For a director: restrictions in effect and their patients, additions and removals, the trend,
-    and the age of the figures. It contains no person, and counts are rounded to five. Only the
-    file's owner can read it (0600). An old report is replaced. The access is logged.
+    and the age of the figures. It contains no name, reference or pseudonym, and counts are rounded
+    to five. Only its owner can read it (0600). An old report is replaced. The access is logged.
 
     Example: `pts-worker report --out rapport.html`
     """

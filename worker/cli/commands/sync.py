@@ -28,7 +28,7 @@ def command(
     """One full run over the roster: read all persons, then publish.
 
     A run that was stopped or killed is continued. Readers see the complete new snapshot or the old
-    one. A person-area whose read failed keeps its last known state, marked stale.
+    one. If a read fails, the last known state of that person and area remains, marked stale.
 
     Example: `pts-worker sync --config /etc/pts-worker/worker.toml --wait 30m`
     """
