@@ -176,7 +176,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
-    assert "→ write text between straight quotes" in text
+    assert "write text between straight quotes" in text
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
         ("status --set database.url=sqlite:///no/x.db", 78, "the folder {folder}/no does not"),
         ("keys new --out no/k", 78, "written (no such file or directory) → create the folder"),
         ("keys public --set helseid.private_jwk_file=none", 78, "there is no file {folder}/none"),
-        ("export --out roster.csv", 78, "roster.csv is a file → give a folder"),
+        ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
         ("sandbox --helseid-port 0 --pts-port 0 --contract broken", 2, "{folder}/broken"),
         ("--set privacy.pseudonym_key_file=broken explain", 78, "{folder}/broken"),
         ("explain --person 16858399649", 2, "→ give one identifier on standard input"),

@@ -129,6 +129,8 @@ def sums_of(cells, facts: ReportFacts):
     yield ("group", "delayed"), table("ends")
     yield "safety", table("causes")
     yield "safety", table("codes", lambda key: key.code.startswith("NOR"))
+    blocked = table("codes", lambda key: key.code == "NORS")
+    yield "safety", [*table("group", {"denied", "delayed"}.__contains__), *blocked]
     for group in {key.group for key in facts.codes}:
         yield ("group", group), table("codes", lambda key, group=group: key.group == group)
     yield "roster", ["confirmed", "stale"]

@@ -163,6 +163,8 @@ def test_an_object_whose_fields_have_no_names():
     first, second = [note for note in made.notes if note.key == "ignore"]
     assert "does not name the fields in _links: answers do" in first.text
     assert (second.text.partition(" is refused")[0], first.question) == ("an answer with trace", "")
+    ignoring = contract(records="items", ignore=["_links", "trace"])
+    assert notes(read(document(answer=links), ignoring), "ignore").startswith("in force, and not")
 
 
 def test_codes_in_the_case_of_dotnet():

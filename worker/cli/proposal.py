@@ -355,9 +355,11 @@ class Proposal:
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
             is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
+            if path in declared or is_null:
+                continue
             if self._is_complete and field.kinds == "empty object":
                 unnamed.append(path)
-            elif path not in declared and not is_null:
+            else:
                 parent = path.rpartition(".")[0]  # an object of a document: it may be null, too
                 is_used = any(place.startswith(f"{parent}.") for place in declared)
                 is_named = parent and self._is_complete and not is_used

@@ -82,15 +82,23 @@ class ShownFacts:
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by cause. Only some areas state a cause."""
+        causes = self._counts(self.facts.causes)
+        groups = [group for group in GROUPS if group in self.groups]
+        with_cause = [count for group in groups for count in self._with_cause(group)]
+        return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
+
+    def _with_cause(self, group: str) -> Sequence[ShownCount]:
+        """Return the count of a group in the areas with a cause, or the counts of its codes."""
         without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
-        with_cause = [
+        keys = [key for key in self.codes if key.group == group]
+        if without_cause.union({OTHER}).isdisjoint(key.code for key in keys):
+            return [self.groups[group]]
+        counts = {key: self.codes[key] for key in keys if key.code not in without_cause}
+        return [
             # Unknown codes may be of an area without causes, so here they count from zero.
             ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
-            for key, count in self.codes.items()
-            if key.code not in without_cause
+            for key, count in counts.items()
         ]
-        causes = self._counts(self.facts.causes)
-        return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
