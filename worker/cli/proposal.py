@@ -17,7 +17,9 @@ from worker.cli.fields import (
     PERSON_NAMES,
     Field,
     Parameter,
+    divided,
     fields_in,
+    names_in_lists,
     names_of,
     plain,
     roles_of,
@@ -118,17 +120,12 @@ class Proposal:
         for path, field in {**fields, **headers}.items():
             row = {"field": path.removeprefix("[]."), "kinds": field.kinds}
             self.fields.append({**row, "records": field.records})
-        records = self._list_of_records(fields)
+        records = self._list_of_records(names_in_lists(fields))
         if records is None:
             return
         self.table["records"] = records
-        before, inside, around = f"{records}[].", dict[str, Field](), dict(headers)
-        # Of another list, such as errors[], only the list itself is around the records.
-        for path, field in fields.items():
-            if path.startswith(before):
-                inside[path.removeprefix(before)] = field
-            elif path.partition("[]")[0] != records:
-                around[path.partition("[]")[0]] = field
+        inside, around = divided(fields, records)
+        around = {**headers, **around}
         self._declare_records(inside)
         self._declare_around(around)
         if self._is_complete:
@@ -164,23 +161,18 @@ class Proposal:
             body = {name: body}
         self.table["body"] = body
 
-    def _list_of_records(self, fields: Iterable[str]) -> str | None:
+    def _list_of_records(self, lists: Mapping[str, set[str]]) -> str | None:
         """The declared list, or the list whose elements have most field names of a restriction."""
-        inside = defaultdict[str, set[str]](set)
-        for path in fields:
-            array, brackets, leaf = path.partition("[].")
-            if brackets:
-                inside[array] |= names_of(leaf)
         names = {*_IDS, *PERSON_NAMES, *(plain(column.name) for column in self._area.columns)}
-        most = max((len(inside[array] & names) for array in inside), default=0)
-        best = [array for array in inside if len(inside[array] & names) == most]
-        declared = [array for array in inside if plain(array) == plain(self._in_force.records)]
+        most = max((len(inside & names) for inside in lists.values()), default=0)
+        best = [path for path, inside in lists.items() if len(inside & names) == most]
+        declared = [path for path in lists if plain(path) == plain(self._in_force.records)]
         if declared or len(best) == 1:
             return (declared or best)[0]
-        lists = " and ".join(array or "the answer itself" for array in inside) or "none"
-        text = f"one list of objects must be that of the records; in {self._source}: {lists}"
+        paths = " and ".join(path or "the answer itself" for path in lists) or "none"
+        text = f"one list of objects must be that of the records; in {self._source}: {paths}"
         remedy = "; set `records`, name this file in api.contract_file, and run this again"
-        self.note("records", text + (remedy if inside else ""), [])
+        self.note("records", text + (remedy if lists else ""), [])
         return None
 
     def _declare_records(self, fields: Mapping[str, Field]) -> None:
