@@ -17,7 +17,9 @@ from worker.cli.fields import (
     PERSON_NAMES,
     Field,
     Parameter,
+    divided,
     fields_in,
+    names_in_lists,
     names_of,
     plain,
     roles_of,
@@ -42,10 +44,6 @@ _NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
 _WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMES_A_PERSON: Final = re.compile("name|navn|e?mail|epost|phone|telefon|user|hpr|author|employee")
-_COMPARED: Final = (
-    "query", "headers", "empty_status", "expect", "answer_person", "paging", "total", "ignore",
-    "columns",
-)  # fmt: skip
 _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
 _VALUE: Final = "Which value should we send as {}?"
 _EMPTY: Final = "What is the answer for a person without restrictions, and for an unknown person?"
@@ -95,7 +93,7 @@ class Proposal:
     ) -> None:
         self._area, self._in_force, self._is_complete = area, in_force, is_complete
         self._source = "the document" if is_complete else "these answers"
-        self._before, self.table = (in_force.model_dump(mode="json") for _ in range(2))
+        self.table = in_force.model_dump(mode="json")
         self.contract: AreaContract | None = None
         self.parameters, self.notes = list[Parameter](), list[Note]()
         self.operations, self.fields = list[dict[str, str]](), list[dict[str, Any]]()
@@ -118,17 +116,12 @@ class Proposal:
         for path, field in {**fields, **headers}.items():
             row = {"field": path.removeprefix("[]."), "kinds": field.kinds}
             self.fields.append({**row, "records": field.records})
-        records = self._list_of_records(fields)
+        records = self._list_of_records(names_in_lists(fields))
         if records is None:
             return
         self.table["records"] = records
-        before, inside, around = f"{records}[].", dict[str, Field](), dict(headers)
-        # Of another list, such as errors[], only the list itself is around the records.
-        for path, field in fields.items():
-            if path.startswith(before):
-                inside[path.removeprefix(before)] = field
-            elif path.partition("[]")[0] != records:
-                around[path.partition("[]")[0]] = field
+        inside, around = divided(fields, records)
+        around = {**headers, **around}
         self._declare_records(inside)
         self._declare_around(around)
         if self._is_complete:
@@ -142,7 +135,6 @@ class Proposal:
                 self.note(str(*error["loc"][:1]) or "records", text)
         else:
             self._note_refusals(self.contract, around)
-            self._note_losses()
             self._offer(self.contract, inside)
 
     def send_person(self, fields: Mapping[str, Field]) -> None:
@@ -164,23 +156,18 @@ class Proposal:
             body = {name: body}
         self.table["body"] = body
 
-    def _list_of_records(self, fields: Iterable[str]) -> str | None:
+    def _list_of_records(self, lists: Mapping[str, set[str]]) -> str | None:
         """The declared list, or the list whose elements have most field names of a restriction."""
-        inside = defaultdict[str, set[str]](set)
-        for path in fields:
-            array, brackets, leaf = path.partition("[].")
-            if brackets:
-                inside[array] |= names_of(leaf)
         names = {*_IDS, *PERSON_NAMES, *(plain(column.name) for column in self._area.columns)}
-        most = max((len(inside[array] & names) for array in inside), default=0)
-        best = [array for array in inside if len(inside[array] & names) == most]
-        declared = [array for array in inside if plain(array) == plain(self._in_force.records)]
+        most = max((len(inside & names) for inside in lists.values()), default=0)
+        best = [path for path, inside in lists.items() if len(inside & names) == most]
+        declared = [path for path in lists if plain(path) == plain(self._in_force.records)]
         if declared or len(best) == 1:
             return (declared or best)[0]
-        lists = " and ".join(array or "the answer itself" for array in inside) or "none"
-        text = f"one list of objects must be that of the records; in {self._source}: {lists}"
+        paths = " and ".join(path or "the answer itself" for path in lists) or "none"
+        text = f"one list of objects must be that of the records; in {self._source}: {paths}"
         remedy = "; set `records`, name this file in api.contract_file, and run this again"
-        self.note("records", text + (remedy if inside else ""), [])
+        self.note("records", text + (remedy if lists else ""), [])
         return None
 
     def _declare_records(self, fields: Mapping[str, Field]) -> None:
@@ -292,13 +279,13 @@ class Proposal:
 
     def _asking(self, style: str, field: str, asks: Sequence[Parameter]) -> dict[str, Any]:
         """The keys that a request for a page needs, from the document or the contract in force."""
-        in_force, name = self._before["paging"] or {}, field.rpartition(".")[2]
+        in_force, name = self._in_force.paging, field.rpartition(".")[2]
         for parameter in sorted(asks, key=lambda each: plain(each.name) != plain(name))[:1]:
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
             asking = {"send_as": parameter.name, "send_in": parameter.place}
             return asking | ({"first": 0} if first == 0 else {})
-        if in_force.get("style") == style:
-            return {key: in_force.get(key) for key in ("send_as", "send_in", "first")}
+        if in_force and in_force.style == style:
+            return in_force.model_dump(include={"send_as", "send_in", "first"})
         text = f"no request is shown that asks for the next page: {name!r} is a guess"
         self.note("paging", text, [])
         return {"send_as": name}
@@ -346,11 +333,9 @@ class Proposal:
         """Note the fields around the records that nothing declares."""
         declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
         refused, unnamed = dict[str, None](), list[str]()
-        if not self._is_complete:
-            # Only later pages have a link to the page before, and `learn` reads first pages.
-            next_links = {path: field for path, field in around.items() if _NEXT.search(path)}
-            previous = {_NEXT.sub("prev", path): field for path, field in next_links.items()}
-            around = {**around, **previous}
+        # Only later pages have a link to the page before, and `learn` reads first pages.
+        links = [] if self._is_complete else [path for path in around if _NEXT.search(path)]
+        around = {**around, **{_NEXT.sub("prev", path): around[path] for path in links}}
         for path, field in around.items():
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
@@ -371,14 +356,6 @@ class Proposal:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
             self.note("ignore", f"{text} that records are missing", [*refused])
 
-    def _note_losses(self) -> None:
-        """Note the names in the contract in force that the proposal lacks."""
-        for key in _COMPARED:
-            after = {plain(name) for name in _names(self.table[key])}
-            lost = [name for name in _names(self._before[key]) if plain(name) not in after]
-            if lost:
-                self.note(key, f"in force, and not in {self._source}: {', '.join(lost)}")
-
     def _offer(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
         """List the fields that no column uses as candidates for ``extra``."""
         for path, field in fields.items():
@@ -391,13 +368,6 @@ class Proposal:
                 remark = "  # may name an employee or a patient: do not keep it"
                 line = toml_line(name, {EACH: array, name: leaf} if array else path)
                 self.candidates.append(line + remark if is_personal else line)
-
-
-def _names(value: Any) -> list[str]:
-    """The names that a key declares. For paging, the style."""
-    if isinstance(value, dict) and "style" in value:
-        return [str(value["style"])]
-    return [value] if value and isinstance(value, str) else [*map(str, value or ())]
 
 
 def learned(
