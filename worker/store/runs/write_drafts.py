@@ -126,10 +126,8 @@ async def replace_changes(
     dialect = connection.dialect.name
     # A second read may find fewer differences, so an upsert would leave rows of the first one.
     if person_ids:
-        is_read_again = is_any_of(dialect, changes.c.person_id, person_ids)
-        await connection.execute(
-            sa.delete(changes).where(changes.c.run_id == handle.run_id, is_read_again)
-        )
+        parameters = {"in_run": handle.run_id, "person_ids": person_ids}
+        await connection.execute(_delete_changes(dialect, area.name), parameters)
     if rows and dialect == SQLITE:
         # The content hash is binary, and JSON has no type for bytes.
         await connection.execute(sa.insert(changes), rows)
@@ -137,6 +135,13 @@ async def replace_changes(
         names = filled_columns(rows, changes)
         added = insert_rows(dialect, changes, names)
         await connection.execute(added, row_parameters(dialect, changes, rows, names))
+
+
+@cache
+def _delete_changes(dialect: str, area: str) -> sa.Delete:
+    changes = CHANGES[area]
+    is_read_again = is_any_of(dialect, changes.c.person_id, "person_ids")
+    return sa.delete(changes).where(changes.c.run_id == sa.bindparam("in_run"), is_read_again)
 
 
 async def mark_seen(
@@ -174,12 +179,12 @@ async def add_unread(
         "pass_no": handle.pass_no(1),
         "compared_no": 0,
     }
-    is_named = is_any_of(connection.dialect.name, person.c.person_id, person_ids)
+    is_named = is_any_of(connection.dialect.name, person.c.person_id, "person_ids")
     named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
     added = upsert(connection.dialect.name, draft).from_select(
         [*names, *fixed], named.where(is_named)
     )
-    await connection.execute(added.on_conflict_do_nothing())
+    await connection.execute(added.on_conflict_do_nothing(), {"person_ids": person_ids})
 
 
 async def count_drift(
@@ -207,17 +212,21 @@ async def count_drift(
             fields[name] += 1
         # A broken or hostile answer can have any number of field names, so the table is bounded.
         if (name, field) in stored or fields[name] <= LEDGER_DRIFT_MAX:
-            rows.append({"area": name, "field": field, "records": count})
-    added = upsert(connection.dialect.name, drift).values(
-        run_id=run_id, first_run=run_id, first_seen_at=now
-    )
+            row = {"area": name, "field": field, "records": count}
+            rows.append(row | {"run_id": run_id, "first_run": run_id, "first_seen_at": now})
+    await _execute_many(connection, _count_fields(connection.dialect.name), rows)
+
+
+@cache
+def _count_fields(dialect: str) -> Any:
+    added = upsert(dialect, drift)
+    new = added.excluded
     # Counts add up within a run. The first batch of a new run starts at zero.
-    before = sa.case((drift.c.run_id == run_id, drift.c.records), else_=0)
-    counted = added.on_conflict_do_update(
+    before = sa.case((drift.c.run_id == new.run_id, drift.c.records), else_=0)
+    return added.on_conflict_do_update(
         index_elements=[drift.c.area, drift.c.field],
-        set_={"run_id": run_id, "records": added.excluded.records + before},
+        set_={"run_id": new.run_id, "records": new.records + before},
     )
-    await _execute_many(connection, counted, rows)
 
 
 async def _execute_many(
