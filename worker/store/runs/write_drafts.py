@@ -34,6 +34,7 @@ from worker.store.schema.tables import (
     run,
     store_identity,
 )
+from worker.views import UtcTime
 
 
 async def take_person_ids(connection: AsyncConnection, count: int) -> range:
@@ -201,25 +202,29 @@ async def count_drift(
         for area in read.areas:
             if isinstance(area, CompleteArea) and area.drift:
                 records.update({(area.area, field): n for field, n in area.drift.items()})
-    if not records:
-        return
-    fields_stored = await connection.execute(sa.select(drift.c.area, drift.c.field))
-    stored = {(row.area, row.field) for row in fields_stored}
-    fields = Counter(name for name, _ in stored)
-    rows = []
-    for (name, field), count in records.most_common(LEDGER_DRIFT_MAX):
-        if (name, field) not in stored:
-            fields[name] += 1
-        # A broken or hostile answer can have any number of field names, so the table is bounded.
-        if (name, field) in stored or fields[name] <= LEDGER_DRIFT_MAX:
-            row = {"area": name, "field": field, "records": count}
-            rows.append(row | {"run_id": run_id, "first_run": run_id, "first_seen_at": now})
-    await _execute_many(connection, _count_fields(connection.dialect.name), rows)
+    rows = [
+        {"in_area": area, "in_field": field, "counted": count, "in_run": run_id, "at": now}
+        for (area, field), count in records.most_common(LEDGER_DRIFT_MAX)
+    ]
+    await _execute_many(connection, _count_field(connection.dialect.name), rows)
 
 
 @cache
-def _count_fields(dialect: str) -> Any:
-    added = upsert(dialect, drift)
+def _count_field(dialect: str) -> Any:
+    area, field = sa.bindparam("in_area", type_=sa.Text), sa.bindparam("in_field", type_=sa.Text)
+    count, in_run = (
+        sa.bindparam("counted", type_=sa.BigInteger),
+        sa.bindparam("in_run", type_=sa.BigInteger),
+    )
+    stored = drift.alias("stored").c
+    fields = sa.select(sa.func.count()).where(stored.area == area).scalar_subquery()
+    is_stored = sa.exists().where(stored.area == area, stored.field == field)
+    # A broken or hostile answer can have any number of field names, so the table is bounded.
+    row = sa.select(area, field, count, in_run, in_run, sa.bindparam("at", type_=UtcTime)).where(
+        sa.or_(fields < LEDGER_DRIFT_MAX, is_stored)
+    )
+    names = ["area", "field", "records", "run_id", "first_run", "first_seen_at"]
+    added = upsert(dialect, drift).from_select(names, row)
     new = added.excluded
     # Counts add up within a run. The first batch of a new run starts at zero.
     before = sa.case((drift.c.run_id == new.run_id, drift.c.records), else_=0)
