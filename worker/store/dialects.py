@@ -105,11 +105,13 @@ def current_time(dialect: str) -> sa.ColumnElement[Any]:
 
 
 def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
-    """The whole days between two times; 0 if the second one is earlier."""
+    """The whole days from one time to another, or to now if that is NULL; 0 if it is earlier."""
     if dialect == SQLITE:
-        days = sa.func.julianday(until) - sa.func.julianday(since) + _ALMOST_NOTHING
+        end = sa.func.coalesce(sa.func.julianday(until), sa.func.julianday("now"))
+        days = end - sa.func.julianday(since) + _ALMOST_NOTHING
         return sa.func.max(sa.cast(days, sa.Integer), 0)
-    passed = sa.func.floor(sa.extract("epoch", until - since) / 86_400)
+    end = sa.func.coalesce(until, current_time(dialect))
+    passed = sa.func.floor(sa.extract("epoch", end - since) / 86_400)
     return sa.func.greatest(sa.cast(passed, sa.BigInteger), 0)
 
 
