@@ -233,13 +233,17 @@ def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
     same = and_(*(other.c[name] == version.c[name] for name in key))
     # The id, because SQLite has it in the index: the opening would need a look at each row.
     earlier = select(func.count()).where(same, other.c.version_id < version.c.version_id)
+    # A period starts with the version that was read when the restriction was first seen, and most
+    # periods have no other version.
+    is_first = version.c.observed_at == version.c.first_seen_at
+    revisions = case((is_first, 0), else_=earlier.correlate(version).scalar_subquery())
     names = (*key, "is_left_censored", "closed_no", "closed_because", "source_created_at")
     return select(
         cast(literal(area.name), Text).label("area"),
         *(version.c[name] for name in names),
         version.c[area.effect.code].label("code"),
         version.c.restriction_group,
-        cast(earlier.correlate(version).scalar_subquery(), BigInteger).label("revisions"),
+        cast(revisions, BigInteger).label("revisions"),
     )
 
 
