@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.support.deployment.deployed import PROGRAM, manifests, unit, write_program
+from tests.support.deployment.deployed import KUBERNETES, PROGRAM, unit, write_program
 from tests.support.made_databases import MakeDatabase
 from tests.support.program import Installation
 from tests.support.standin import Standin, person
@@ -31,17 +32,15 @@ def unit_commands(folder: Path) -> list[list[str]]:
 
 def pod_commands(folder: Path) -> list[list[str]]:
     """What the container executes, with the volume in a folder."""
-    job = manifests("production", "sqlite")["pts-backup"]["spec"]["jobTemplate"]["spec"]
+    document = yaml.safe_load((KUBERNETES / "base" / "cronjob-backup.yaml").read_text())
+    job = document["spec"]["jobTemplate"]["spec"]
     (container,) = job["template"]["spec"]["containers"]
     (script,) = container["args"]
     script = script.replace("/backup/", f"{folder}/backup/")
     return [[*container["command"], script.replace("pts-worker db", f"{folder}/pts-worker db")]]
 
 
-POD = pytest.param(pod_commands, marks=pytest.mark.nightly)  # kustomize
-
-
-@pytest.fixture(params=[unit_commands, POD], ids=["unit", "CronJob"])
+@pytest.fixture(params=[unit_commands, pod_commands], ids=["unit", "CronJob"])
 def backup(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
     write_program(tmp_path / "pts-worker", f'exec {sys.executable} -m worker "$@"\n')
     (tmp_path / "backup").mkdir(mode=0o700)

@@ -4,11 +4,13 @@ import re
 
 import yaml
 
-from tests.support.deployment.deployed import FOR_A_PERSON, ROOT
+from tests.support.deployment.deployed import FOR_A_PERSON, KUBERNETES, ROOT
 from worker.errors import ExitCode
 
 RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
-EVERY_RUN = ROOT / "config" / "kubernetes" / "base" / "every-run.yaml"
+EVERY_POD = KUBERNETES / "base" / "every-pod.yaml"
+EVERY_RUN = KUBERNETES / "base" / "every-run.yaml"
+OPENSHIFT = KUBERNETES / "components" / "openshift" / "kustomization.yaml"
 
 
 def test_an_alert_names_each_exit_code_that_needs_attention():
@@ -27,6 +29,18 @@ def test_an_alert_of_prometheus_names_a_command():
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     texts = [rule["annotations"]["description"] for rule in group["rules"]]
     assert [text for text in texts if not re.search(r"pts-worker (status|doctor|fail)", text)] == []
+
+
+def test_openshift_gives_the_numbers_of_users_and_groups():
+    """Its SCC restricted-v2 refuses a pod that names a user or group of its own."""
+    place = "/spec/jobTemplate/spec/template/spec/securityContext/"
+    pod = yaml.safe_load(EVERY_POD.read_text())["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    numbers = {f"{place}{key}" for key, value in pod["securityContext"].items() if value == 10001}
+    patches = yaml.safe_load(OPENSHIFT.read_text())["patches"]
+    (patch,) = (patch for patch in patches if patch["target"] == {"kind": "CronJob"})
+    removed = {step["path"] for step in yaml.safe_load(patch["patch"]) if step["op"] == "remove"}
+    assert removed == numbers
+    assert len(numbers) == 3
 
 
 def test_a_job_outlasts_an_outage():

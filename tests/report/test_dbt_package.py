@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from sqlalchemy import make_url
 from tests.support.databases import execute, in_database, migrate
 from tests.support.documents import ROOT
 from tests.support.report.month import fill
+from tests.support.report.stores import ANY, safety, seen
+from tests.support.store_world import world_on
 from tools.docs.dbt_sources import NOT_READ
 from worker.views import view_columns
 
@@ -24,12 +27,6 @@ ROLES = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8
 FILLED, NAME, ROLE, SCHEMA = "pts_filled", "pts_dbt", "dbt", "pts_marts"
 MODELS = {"pts_restrictions_by_day", "pts_freshness_by_cohort", "pts_episode_durations"}
 BUILD = ("build",)
-pytestmark = [
-    pytest.mark.nightly,
-    pytest.mark.skipif(
-        not DBT.exists(), reason="NOT TESTED: dbt is not installed here (make dbt-tools)"
-    ),
-]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +79,23 @@ def dbt(url: str, out: Path, *arguments: str) -> tuple[int, dict[str, Any], str]
     return done.returncode, {one["unique_id"]: one for one in results}, done.stdout + done.stderr
 
 
+async def test_durations_are_of_restrictions_whose_beginning_was_seen(postgresql_url: str):
+    """The model's statement without dbt: what stood when a person was first read is left out."""
+    model = (PACKAGE / "models" / "pts_episode_durations.sql").read_text(encoding="utf-8")
+    statement = re.sub(r"\{\{ source\('pts', '(\w+)'\) \}\}", r"\1", model)
+    async with world_on(postgresql_url, our_clock=True) as world:
+        for codes in ("a",), ("a", "b"), ("a", "b", "c"), ("a", "c"):
+            await world.publish(seen(world, 1, *(safety(code, "N") for code in codes)), limits=ANY)
+            world.fake.advance(86_400)
+        columns = "sum(restrictions), sum(ended), sum(departed)"
+        rows = await world.rows(f"SELECT {columns} FROM ({statement}) AS durations")
+    assert [tuple(map(int, row)) for row in rows] == [(2, 1, 0)]
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    not DBT.exists(), reason="NOT TESTED: dbt is not installed here (make dbt-tools)"
+)
 async def test_build_is_green(copy: str, tmp_path: Path):
     """Sources, models and their tests pass; dbt wrote into its own schema, and tables alone."""
     code, results, said = dbt(copy, tmp_path, *BUILD)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import stat
+from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.support.store_world import world_on
 from worker import __version__
 from worker.errors import ConfigurationError, UsageError
 from worker.report.formats import FORMATS
+from worker.store.runs.ledger import purge
 from worker.views import view_columns, view_keys
 
 pytestmark = pytest.mark.promise("2")
@@ -88,6 +90,18 @@ async def test_what_changed_since_a_publication(sqlite_url, tmp_path):
         assert found[1] == [row for row in found[0] if row[1] == "2"]
         assert [op for _, _, op in found[1]] == ["close", "close", "update", "erase"]
         assert found[2] == found[1][-1:]
+
+
+async def test_a_purge_after_a_publication_is_exported(sqlite_url, tmp_path):
+    """A copy that follows the exports deletes the versions that the retention deleted."""
+    async with world_on(sqlite_url) as world:
+        await small_store(world)
+        world.fake.advance(86_400)
+        purged = await purge(await world.lease(), versions=timedelta(hours=1))
+        assert purged.versions
+        await export_of(world, tmp_path, "csv", since=2)
+        rows = rows_of(only(tmp_path, "report_change_feed", "csv", night=f"{NIGHT}-since-2"))
+        assert [row["op"] for row in rows] == ["purge"] * purged.versions
         with pytest.raises(UsageError, match="by itself"):
             await export_of(world, tmp_path, "csv", ["run"], since=1)
         with pytest.raises(UsageError, match="publication 3 does not exist; the last one is 2"):

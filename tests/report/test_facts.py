@@ -131,6 +131,16 @@ async def test_a_clinic_without_gaps_is_called_complete(sqlite_url):
             assert (await facts_of(world)).state == (gaps if faults else complete)
 
 
+async def test_a_copy_is_old_after_a_missed_night(sqlite_url):
+    """From 26 hours on: a day, and two hours for a run that took longer."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        await world.publish(seen(world, 1))
+        published_at = (await facts_of(world)).published.published_at
+        for hours, state in (25.9, SnapshotState.COMPLETE), (26.1, SnapshotState.OLD):
+            now = published_at + timedelta(hours=hours)
+            assert (await read_facts(world.database.read, now=now)).state == state
+
+
 async def test_what_stands_for_telemetry(sqlite_url):
     """The last success is older than the last publication, which had a gap."""
     async with world_on(sqlite_url) as world:

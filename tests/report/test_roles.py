@@ -191,6 +191,20 @@ async def test_the_report_needs_figures_alone(granted: Granted):
     assert expected.last.total == Amount(11, 9)
 
 
+@pytest.mark.promise("8")
+async def test_no_role_can_pass_its_privileges_on(granted: Granted):
+    """The script takes back a grant option that a role was given by hand."""
+    can_grant = "SELECT has_table_privilege($1, 'report_code', 'SELECT WITH GRANT OPTION')"
+    grant = f'GRANT SELECT ON report_code TO "{granted.reader}" WITH GRANT OPTION'
+    await execute(granted.url(OWNER), grant)
+    async with granted.connected() as connection:
+        assert await connection.fetchval(can_grant, granted.reader)
+        await granted.run()
+        assert not await connection.fetchval(can_grant, granted.reader)
+    async with granted.connected(granted.reader) as connection:
+        assert await connection.fetch("SELECT * FROM report_code")
+
+
 async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
     """It makes the views anew; everybody else's privileges on them stay, too."""
     await execute(
