@@ -88,15 +88,15 @@ class PersonDraft(Value, frozen=True, kw_only=True):
 class Pass(Value, frozen=True, kw_only=True):
     """One pass over the roster.
 
-    The first pass reads every person. The second confirms first reads and repeats failed ones. The
-    third confirms first reads of the second and, after an outage in it, repeats its failures.
+    The first pass reads every person. The second and third confirm first reads of the pass before
+    and repeat its failures.
 
     Attributes:
         number: 1, 2 or 3.
         no: ``RunHandle.pass_no``.
         areas: that are not given up.
         begins_at: when PTS is asked again at the earliest.
-        outages: areas in which a probe failed during the pass before.
+        outages: areas in which a probe has failed in this attempt.
     """
 
     number: int
@@ -134,7 +134,7 @@ class Pass(Value, frozen=True, kw_only=True):
             return False
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
         # An outage has asked to wait, and it is over.
-        return area in self.outages or (self.number < PASSES and is_over)
+        return is_over or area in self.outages
 
 
 class FailureCount(Value, frozen=True, kw_only=True):

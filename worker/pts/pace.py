@@ -31,12 +31,11 @@ class _Answer(NamedTuple):
     """The part of a response that affects the rate.
 
     Attributes:
-        refused_s: send time of a refused request.
         until_s: end of the pause that PTS asked for.
     """
 
     person_key: str
-    refused_s: float
+    is_refused: bool
     until_s: float
 
 
@@ -67,6 +66,7 @@ class Pace:
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
+        self._unjudged = OF_REFUSALS  # responses since the rate was halved; at first, enough
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
 
     async def wait(self) -> None:
@@ -78,42 +78,31 @@ class Pace:
         apart_s = 1.0 / self.rate
         return max(self._paused_until_s, self._next_s - max(0.0, _BURST_S - apart_s))
 
-    def sent(self) -> float:
-        """Take a token for a request that is sent now; return the time, for ``answered``."""
+    def sent(self) -> None:
+        """Take a token for a request that is sent now."""
         self.last_sent_s = self._runtime.monotonic()
         self._next_s = max(self.last_sent_s, self._next_s) + 1.0 / self.rate
-        return self.last_sent_s
 
     def answered(
-        self,
-        person_key: str,
-        sent_s: float,
-        *,
-        status: int,
-        retry_after_s: float = 0.0,
-        is_retry: bool = False,
-    ) -> bool:
+        self, person_key: str, *, status: int, retry_after_s: float = 0.0, is_retry: bool = False
+    ) -> None:
         """Slow down or pause, if the latest responses ask for it across several persons.
 
         Args:
-            sent_s: the result of ``sent``.
             is_retry: a retry does not lower the rate. Otherwise a few persons whose requests always
                 fail would slow down the whole run.
-
-        Returns:
-            Whether the run waits as long as this response asks.
         """
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._last.append(_Answer(person_key, sent_s if is_refused else -math.inf, until_s))
+        self._last.append(_Answer(person_key, is_refused, until_s))
+        self._unjudged += 1
         if is_obeyed:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
-        return is_obeyed
 
     def _is_obeyed(self, now_s: float, retry_after_s: float) -> bool:
         if not retry_after_s:
@@ -134,18 +123,17 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Requests sent before the last change are no evidence about the new rate.
-        if _are_few(answer for answer in self._last if answer.refused_s > self._changed_s):
+        # Halve once in a window. Two seconds of 503 would otherwise end at the minimum rate, and
+        # responses to requests sent before the change are no evidence about the new rate.
+        is_judged = self._unjudged < OF_REFUSALS
+        if is_judged or _are_few(answer for answer in self._last if answer.is_refused):
             return
+        self._unjudged = 0
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._least, self._changed_s = min(self._least, self.rate), now_s
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
-
-    def restore(self) -> None:
-        """Return to the ceiling after an outage: its 503 responses were not a rate limit."""
-        self.rate, self._changed_s = self._ceiling, self._runtime.monotonic()
 
     def paused_s(self) -> float:
         """Total pause so far, in seconds."""

@@ -121,8 +121,6 @@ class Pipeline:
 
     async def _pass(self, pass_: Pass) -> None:
         """Read and write the persons of a pass, until no breaker is open."""
-        for breaker in self.reader.breakers.values():
-            breaker.begin_pass()
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
         async with reads, anyio.create_task_group() as writing:
             writing.start_soon(self._ending_with, self._write, reads, pass_)

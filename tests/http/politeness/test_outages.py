@@ -290,6 +290,16 @@ def test_a_night_without_answers(tmp_path: Path, persons: int, since_s: float) -
     assert not read & {(ask.person, ask.area) for ask in nights.asked}
 
 
+def test_two_seconds_of_503(tmp_path: Path) -> None:
+    """They are no rate limit: the night takes seconds longer, although 503 halves the rate."""
+    nights = Nights(tmp_path, MANY)
+    assert nights.night().code == 0
+    undisturbed_s = nights.took_s
+    assert nights.night(for_everybody("503", 3.0, LATER_S)).code == 0
+    nights.stage.close()
+    assert nights.took_s < undisturbed_s + 45
+
+
 # --- the table: persons who always fail ---
 
 
@@ -321,26 +331,6 @@ def test_a_block_that_always_fails(tmp_path: Path, kind: str) -> None:
     assert outcome.report is not None
     assert (outcome.code, sum(outcome.report.failures.values())) == (3, 360)
     assert nights.took_s < 1.3 * undisturbed_s + (30 if kind == "500" else 0)
-
-
-def test_canaries_that_fail(nights: Nights) -> None:
-    """One or two of those who were read may fail by chance: a third is asked."""
-    asked: Counter[tuple[int, str]] = Counter()
-    spoilt: set[tuple[int, str]] = set()
-
-    def script(ask: Asked) -> Response | None:
-        key = (ask.person, ask.area)
-        asked[key] += 1
-        if ask.person >= PERSONS - 40:
-            return status(403)
-        if asked[key] > 1 and len(spoilt) < 2:
-            spoilt.add(key)
-        return status(403) if key in spoilt else None
-
-    assert nights.night().code == 0
-    outcome = nights.night(script)
-    assert outcome.report is not None
-    assert (len(spoilt), outcome.code, outcome.report.failures) == (2, 3, {"refused": 80})
 
 
 def test_who_fails_once(nights: Nights) -> None:
@@ -432,6 +422,36 @@ def test_a_long_pause_that_is_over_soon(tmp_path: Path) -> None:
     assert outcome.report is not None
     assert outcome.code == 0, outcome.report.reasons
     assert min(ask.at_s for ask in nights.asked if ask.is_good) < 60
+
+
+@pytest.mark.parametrize("persons", [1, 2, 12])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_pause_of_a_few_persons(tmp_path: Path, persons: int, *, is_first: bool) -> None:
+    """No other person can be read meanwhile: the run waits, and asks nobody before the time."""
+    nights = Nights(tmp_path, persons)
+    assert is_first or nights.night().code == 0
+    outcome = nights.night(lambda ask: wait(120, 503) if ask.at_s < 115 else None)
+    nights.stage.close()
+    assert outcome.report is not None
+    assert outcome.code == 0, outcome.report.reasons
+    assert not [ask for ask in nights.asked if 5 < ask.at_s < 120]
+
+
+def test_a_wait_in_one_area_does_not_delay_the_probes_of_the_other(tmp_path: Path) -> None:
+    """They go on every ten seconds."""
+    nights = Nights(tmp_path, 2)
+    assert nights.night().code == 0
+    outcome = nights.night(
+        lambda ask: (
+            (wait(500, 503) if ask.area == SAFETY else status(500)) if ask.at_s < 200 else None
+        )
+    )
+    nights.stage.close()
+    assert outcome.report is not None
+    assert outcome.code == 0, outcome.report.reasons
+    other = [ask.at_s for ask in nights.asked if ask.area != SAFETY and 60 < ask.at_s < 200]
+    assert max(later - sooner for sooner, later in pairwise(other)) < 21
+    assert not [ask for ask in nights.asked if ask.area == SAFETY and 60 < ask.at_s < 500]
 
 
 def test_short_pauses_without_end(nights: Nights) -> None:
