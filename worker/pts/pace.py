@@ -66,7 +66,7 @@ class Pace:
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
-        self._unjudged = OF_REFUSALS  # responses since the rate was halved; at first, enough
+        self._unjudged = OF_REFUSALS  # first attempts since the rate was halved; at first, enough
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
 
     async def wait(self) -> None:
@@ -96,7 +96,7 @@ class Pace:
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
         self._last.append(_Answer(person_key, is_refused, until_s))
-        self._unjudged += 1
+        self._unjudged += not is_retry
         if is_obeyed:
             self._pause(now_s)
         if is_refused:

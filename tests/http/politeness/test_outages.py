@@ -68,7 +68,7 @@ def test_eight_persons_who_fail_for_ever(tmp_path: Path, kind: str) -> None:
         assert outcome.report is not None
         said = outcome.report.reasons
         assert (outcome.code, sum(outcome.report.failures.values())) == (3, 16), said
-        assert nights.took_s < (300 if kind == "503" else 90), said
+        assert nights.took_s < (300 if kind == "503" else 120), said
     nights.stage.close()
 
 
@@ -185,7 +185,7 @@ def test_forty_hostile_minutes(tmp_path: Path, seed: int) -> None:
     outcome = nights.night(hostile(seed))
     nights.stage.close()
     assert outcome.code in {0, 3, 5}  # of a first night nearly all must be read
-    assert nights.took_s > 15 * 60
+    assert nights.took_s > 14 * 60
     assert nights.most_in_a_second <= 21
     accepted = {ask.token for ask in nights.asked if ask.is_good}
     began_s = {ask.token: ask.at_s for ask in reversed(nights.asked)}
@@ -314,7 +314,7 @@ def test_one_percent_always_fail(tmp_path: Path) -> None:
     assert (outcome.code, outcome.report.failures) == (3, {"rejected": 60})
     asked = Counter((ask.person, ask.area) for ask in nights.asked if ask.person % 100 == 7)
     assert max(asked.values()) <= 3
-    assert nights.took_s < undisturbed_s + 15
+    assert nights.took_s < undisturbed_s + 30
 
 
 @pytest.mark.parametrize("kind", ["404", pytest.param("500", marks=pytest.mark.nightly)])
@@ -458,7 +458,7 @@ def test_short_pauses_without_end(nights: Nights) -> None:
     """Together they are longer than `sync.retry_after_max`: then PTS is away."""
     assert nights.night().code == 0
     assert nights.night(for_everybody("wait")).code == 69
-    assert 900 + PATIENCE_S <= nights.took_s < 2 * HOUR_S
+    assert 880 + PATIENCE_S <= nights.took_s < 2 * HOUR_S  # 22 pauses of 40 s, then patience
 
 
 def test_a_wait_delays_one_person_in_one_area(nights: Nights) -> None:
