@@ -30,6 +30,7 @@ class Contexts:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Attribute all lines to this test, after clearing caches."""
+        # A cached result would hide the lines that computed it from this test.
         for module in [m for name, m in sys.modules.items() if name.startswith("worker.")]:
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", int)()
@@ -45,7 +46,7 @@ def make_map() -> None:
     """Run the tests. Write them, fastest first, and their numbers by ``FILE:LINE``."""
     paths = [path for name in FOLDERS for path in sorted(Path("tests", name).rglob("test_*.py"))]
     files = [str(path) for path in paths if not any(map(path.match, CAMPAIGNS))]
-    threads = ["thread", "greenlet"]
+    threads = ["thread", "greenlet"]  # drivers run in threads, SQLAlchemy in greenlets
     measured = coverage.Coverage(None, source=["worker"], concurrency=threads, config_file=False)
     plugin = Contexts(measured)
     measured.start()
@@ -69,6 +70,7 @@ def covering(line_map: Any, file: str, first: int, last: int) -> list[str]:
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
     spans = [(node.lineno, node.end_lineno or 0) for node in nodes] + [(1, text.count("\n"))]
     around = [(start, end) for start, end in spans if start <= first and last <= end]
+    # A line without a test, such as a constant, is covered by the smallest block around it.
     for start, end in [(first, last), *sorted(around, key=lambda span: span[1] - span[0])]:
         ran = [line_map["lines"].get(f"{file}:{line}", ()) for line in range(start, end + 1)]
         if numbers := sorted({number for tests in ran for number in tests}):
@@ -76,7 +78,7 @@ def covering(line_map: Any, file: str, first: int, last: int) -> list[str]:
     return []
 
 
-def known_map() -> Any:
+def read_map() -> Any:
     """Read the map.
 
     Raises:
@@ -94,7 +96,7 @@ def main(words: list[str]) -> None:
     file, _, line = words[0].rpartition(":") if len(words) == 1 else ("", "", "")
     if not Path(file).is_file() or not line.isdecimal():
         sys.exit("usage: python -m tools.covering map, or FILE:LINE of an existing file")
-    tests = covering(known_map(), file, int(line), int(line))
+    tests = covering(read_map(), file, int(line), int(line))
     return print(*tests or ["no test of these folders runs it"], sep="\n")
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 import anyio
 
 from worker.app import App
+from worker.cli.output import fitted
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.config import load
 from worker.logs import configure
@@ -57,12 +58,12 @@ WHERE restriction_id = (
 )
 ORDER BY seq DESC LIMIT 2
 """
-"""The last changes of a restriction that has several, of a person who is on the roster."""
+"""The last two changes of the restriction with most changes, of a person without stale areas."""
 _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
     "persons": "persons_total",
-    "found": "rows_read",
+    "read": "rows_read",
     "new": "rows_opened",
     "changed": "rows_changed",
     "closed": "rows_closed",
@@ -80,7 +81,7 @@ def main() -> int:
     """Run the demo. Return 0 if every step succeeded."""
     clock = real_runtime().monotonic
     started_s = clock()
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)  # the nights of an earlier demo are other days
     options = write_setup(FOLDER, SandboxOptions(persons=_PERSONS))
     try:
         with running_sandbox(options) as sandbox:
@@ -108,31 +109,33 @@ def _run(sandbox: RunningSandbox) -> None:
     )
     anyio.run(_nights, sandbox)
     _say(
-        "Tonight: some restrictions have changed, and two persons cannot be read.\n"
-        "They keep their last known state and are marked stale (exit code 3)."
+        "Tonight: some restrictions have changed, and the reads of two persons fail.\n"
+        "Their last known state remains and is marked stale (exit code 3)."
     )
     _let_pass(sandbox, 0)
+    # Fewer attempts, so that the demo does not wait for reads that fail on purpose.
     _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
-    _say("What an operator checks in the morning:")
+    _say("The operator's checks in the morning:")
     _worker("status")
     _worker("failures", "list")
     _show_one_person()
-    _say("What it prints for the director:")
+    _say("The report for the director:")
     for language, report in REPORTS.items():
         _worker("report", "--language", language, "--out", str(report))
 
 
 def _show_one_person() -> None:
-    """Print what the change feed and ``explain`` have of one made-up person."""
+    """Print rows of the change feed and the output of ``explain`` for one synthetic person."""
     with contextlib.closing(sqlite3.connect(FOLDER / DATABASE)) as database:
         feed = database.execute(_FEED).fetchall()
     local_ref = feed[0][-1]
-    _say(f"The last two changes of one made-up person, {local_ref} (report_change_feed):")
+    _say(f"The last two changes of one synthetic person, {local_ref} (report_change_feed):")
     for published_at, op, area, group, reference in feed:
         print(f"  {published_at[:10]}  {op:<7} {area:<16} {group or '':<8} {reference}")
+    # The database has no identifiers, so the person's is looked up in the roster.
     roster = (FOLDER / "roster.csv").read_text(encoding="utf-8")
     off_id = next(line for line in roster.splitlines() if local_ref in line)[:11]
-    _say("What is stored of this person; the identifier comes on standard input:")
+    _say("The stored data of this person (the identifier comes on standard input):")
     _worker("explain", "--purpose", "demo", stdin=off_id, lines=_EXPLAINED)
 
 
@@ -144,9 +147,9 @@ async def _nights(sandbox: RunningSandbox) -> None:
         config_path=CONFIG,
         purpose="sync",
     )
-    configure("CRITICAL", "console")
+    configure("CRITICAL", "console")  # errors are part of some nights
     print("  night ", *(f"{name:>5}" for name in _COUNTS), " ended")
-    for back in range(_NIGHTS, 0, -1):
+    for back in range(_NIGHTS, 0, -1):  # in order: each night is compared with the one before
         _let_pass(sandbox, back)
         app = App(loaded=loaded, runtime=_set_back(_DAY * back))
         report = await run_sync(app, RunRequest(), stop=anyio.Event())
@@ -166,10 +169,8 @@ def _let_pass(sandbox: RunningSandbox, back: int) -> None:
 
 
 def _set_back(shift: timedelta) -> Runtime:
-    """The real runtime with an earlier wall clock, and with waits of a tenth of their time.
-
-    Each night waits before its second reads and for failing persons.
-    """
+    """The real runtime with an earlier wall clock, and with waits of a tenth of their time."""
+    # Each night waits before its second reads and for failing persons.
     real = real_runtime()
     return Runtime(
         now=lambda: real.now() - shift,
@@ -189,7 +190,8 @@ def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -
     Raises:
         DemoFailedError: unexpected exit code.
     """
-    print(f"\n$ pts-worker --config {CONFIG} {' '.join(arguments)}", flush=True)
+    called = f"$ pts-worker --config {CONFIG} {' '.join(arguments)}"
+    print(f"\n{fitted(called, sys.stdout)}", flush=True)
     call = [sys.executable, "-m", "worker", "--config", str(CONFIG), "--set", "log.level=ERROR"]
     done = subprocess.run(
         [*call, *arguments],
@@ -200,7 +202,7 @@ def _worker(*arguments: str, expect: int = 0, stdin: str = "", lines: int = 0) -
         text=True,
     )
     for line in (done.stdout or "").splitlines()[:lines]:
-        print(line)
+        print(fitted(line, sys.stdout))
     if lines:
         print("  … and so on: every version with all its columns")
     if done.returncode != expect:
@@ -227,7 +229,8 @@ def _wait(sandbox: RunningSandbox) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+    shown = fitted(text, sys.stdout, hanging=0)
+    print(f"\n\033[1m{shown}\033[0m" if sys.stdout.isatty() else f"\n{shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from tools.covering import DAILY, covering, known_map
+from tools.covering import DAILY, covering, read_map
 
 FAULTS: Final = Path(__file__).with_name("sown_faults.toml")
 PROGRAM: Final = ("tests/acceptance", "tests/crash")
@@ -39,6 +39,7 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
     with (tree / ".output").open("w", encoding="utf-8") as output:
         code = subprocess.run(command, cwd=tree, env=env, stdout=output, check=False).returncode
     match = FAILED.search(text := (tree / ".output").read_text(encoding="utf-8"))
+    # pytest: 1 failed, 2 cannot be collected, 5 no tests. timeout: 124 and 137.
     if code not in {0, 1, 2, 5, 124, 137}:
         raise SystemExit(text)
     return "" if code in {124, 137} else match and match[1]
@@ -47,7 +48,7 @@ def failing(tree: Path, tests: Sequence[str], seconds: int, *options: str) -> st
 def judge(fault: dict[str, str], clean: Path, line_map: Any, seconds: int) -> str:
     """Sow a fault into a copy. Report the test that detects it and is green without it."""
     before, *after = (clean / fault["file"]).read_text(encoding="utf-8").split(fault["old"])
-    if len(after) != 1:
+    if len(after) != 1:  # the code has changed, so the fault must be rewritten
         return "DOES NOT APPLY"
     first, is_late = before.count("\n") + 1, False
     last = first + fault["old"].rstrip("\n").count("\n")
@@ -55,14 +56,15 @@ def judge(fault: dict[str, str], clean: Path, line_map: Any, seconds: int) -> st
     with TemporaryDirectory() as folder:
         tree = copytree(clean, Path(folder, "tree"), symlinks=True)
         (tree / fault["file"]).write_text(before + fault["new"] + after[0], encoding="utf-8")
+        # Tests of the started program come last: they are slow, and not in the map.
         started = (([folder], ["-n2"]) for folder in PROGRAM)
         for tests, options in ((inside[:FIRST], []), (inside[FIRST:], []), *started):
             while tests and (test := failing(tree, tests, seconds, *options)):
                 if failing(clean, [test], seconds) is None:
-                    return f"seen by {test}"
-                options.append(f"--deselect={test}")
+                    return f"detected by {test}"
+                options.append(f"--deselect={test}")  # red without the fault, so it proves nothing
             is_late |= bool(tests) and test is not None
-    return f"NOT SEEN within {seconds} s" if is_late else "NOT SEEN"
+    return f"NOT DETECTED within {seconds} s" if is_late else "NOT DETECTED"
 
 
 def main() -> None:
@@ -74,15 +76,16 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=int, default=300, help="at most, for each kind of test")
     options = parser.parse_args()
-    line_map, seen = known_map(), []
+    line_map, detections = read_map(), []
     with TemporaryDirectory() as folder:
         clean = copytree(Path.cwd(), Path(folder, "tree"), symlinks=True, ignore=LEFT_OUT)
         for name in options.only or faults:
             verdict = judge(faults[name], clean, line_map, options.seconds)
-            seen.append(verdict.startswith("seen"))
+            detections.append(verdict.startswith("detected"))
             print(f"{name:<40} {verdict}", flush=True)
-    print(f"{sum(seen)} of {len(seen)} seen ({sum(seen) / len(seen):.0%})")
-    sys.exit(not all(seen))
+    count, total = sum(detections), len(detections)
+    print(f"{count} of {total} detected ({count / total:.0%})")
+    sys.exit(not all(detections))
 
 
 if __name__ == "__main__":

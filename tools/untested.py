@@ -22,7 +22,7 @@ SKIPPED: Final = re.compile(r"SKIPPED \[(\d+)\]")
 
 
 def split(words: Sequence[str]) -> list[list[str]]:
-    """The commands, which ``--`` separates."""
+    """Split the words into commands at each ``--``."""
     commands: list[list[str]] = [[]]
     for word in words:
         if word == "--":
@@ -34,13 +34,14 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 def run(command: Sequence[str], untested: dict[str, int]) -> int:
     """Run one command, show its output, and record untested parts with their number."""
+    # Both streams as one, so that the lines stay in order.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
-            text = COLOUR.sub("", line).strip()
+            text = COLOUR.sub("", line).strip()  # pytest colours its lines in CI
             skipped = SKIPPED.match(text)
             if skipped or "NOT TESTED" in text:
                 untested[text] = int(skipped[1]) if skipped else 1

@@ -70,19 +70,17 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _is_loading(frame):
         os._exit(_STOPPED)
     # The second signal ends the process without cleaning up.
-    for other in stop_signals():
-        signal.signal(other, _end_at_once)
-    if number == signal.SIGHUP:  # the kernel and the shell both send it, so a second is no request
+    for stop_signal in stop_signals():
+        signal.signal(stop_signal, _end_at_once)
+    if number == signal.SIGHUP:  # the kernel and the shell both send it, so two are one request
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(_STOPPED)
 
 
 def _is_loading(frame: FrameType | None) -> bool:
-    """Whether a module is being imported.
-
-    An exception there may meet a class or an extension that is half made: Python 3.11 makes a
-    RuntimeError of it, and some extensions crash.
-    """
+    """Whether a module is being imported."""
+    # An exception during an import may leave a class or an extension half initialised. Python 3.11
+    # raises RuntimeError, and some extensions crash.
     while frame is not None and frame.f_code.co_filename != _IMPORTS:
         frame = frame.f_back
     return frame is not None

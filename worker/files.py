@@ -16,6 +16,7 @@ _REMEDIES: Final = {
     errno.EACCES: "allow this account to create files in the folder",
     errno.EROFS: "it is mounted read-only; under systemd, name the folder in ReadWritePaths=",
     errno.ENOSPC: "free space on that disk",
+    errno.EISDIR: "name a file in it",
 }
 
 
@@ -102,6 +103,8 @@ def _require_plain(path: Path) -> None:
         is_plain = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         return
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
         raise OSError(errno.EINVAL, "it is not a plain file")
 

@@ -32,10 +32,8 @@ class Runtime(Value, frozen=True, kw_only=True):
 
 
 def real_runtime() -> Runtime:
-    """The production runtime: UTC wall clock, system randomness, 128-bit ids.
-
-    No other module uses these directly.
-    """
+    """Return the production runtime: UTC wall clock, system randomness, 128-bit ids."""
+    # Only here: a test that replaces the runtime then controls time and chance everywhere.
     return Runtime(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,

@@ -1,4 +1,4 @@
-"""Standard streams, whose errors do not end the process, and stop signals."""
+"""Standard streams and stop signals. An error of a stream does not end the process."""
 
 import contextlib
 import io

@@ -95,7 +95,7 @@ class Board:
             (gauge.labels(**labels) if labels else gauge).set(sample.value)
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """Return the samples in Prometheus' text format."""
         return prometheus.generate_latest(self.registry)
 
     @contextmanager
@@ -154,7 +154,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
-    """The samples of a run. An unpublished run has no totals.
+    """Return the samples of a run. An unpublished run has no totals.
 
     The labels are ``run`` (``sync`` or ``backfill``) and ``kind``. Samples of the published state
     have no labels.
@@ -177,23 +177,24 @@ def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
 
 
 def samples_of_end(exit_code: ExitCode, *, at: datetime, kind: RunKind) -> list[Sample]:
-    """The samples of a run's end, for a run that could not start, or an earlier run."""
+    """Return the samples of a run's end, also for a run that could not start."""
     ended = _sample("last_run_timestamp_seconds", at.timestamp(), run=kind.value)
     return [ended, _sample("exit_code", exit_code, run=kind.value)]
 
 
 def samples_of_totals(kind: RunKind, totals: Mapping[str, int]) -> Iterator[Sample]:
-    """The totals of a published run, from the ledger's columns such as ``rows_opened``."""
+    """Yield the totals of a published run, from the ledger's columns such as ``rows_opened``."""
     for column, amount in totals.items():
-        name, _, counted = column.partition("_")
+        # ``rows_opened`` becomes ``rows{kind="opened"}``.
+        name, _, label = column.partition("_")
         if name in {"persons", "areas", "rows"}:
-            yield _sample(name, amount, run=kind.value, kind=counted)
+            yield _sample(name, amount, run=kind.value, kind=label)
         elif column in HELP:
             yield _sample(column, amount, run=kind.value)
 
 
 def samples_of_standing(standing: Standing) -> Iterator[Sample]:
-    """The samples of the published state."""
+    """Yield the samples of the published state."""
     if standing.last_published_at is not None:
         yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
     if standing.last_success_at is not None:
@@ -220,6 +221,7 @@ async def emit(
     failed: list[str] = []
     if board is not None:
         board.post(samples)
+    # At the same time, so that a slow target does not delay the others.
     async with anyio.create_task_group() as group:
         if (path := to.textfile) is not None:
             write = partial(_write_textfile, path, samples)
@@ -266,11 +268,9 @@ async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[s
 
 
 async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
-    """Push the samples to the Pushgateway. Other metrics keep their value there.
-
-    Samples are grouped by job and kind of run, so a backfill does not replace the metrics of a
-    sync. There is no instance label, which would leave one group behind per host.
-    """
+    """Push the samples to the Pushgateway. Other metrics keep their value there."""
+    # Grouped by kind of run, so that a backfill does not replace the metrics of a sync. Without an
+    # instance label, which would leave one group behind for each former host.
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         run = sample.labels.get("run")
@@ -295,26 +295,24 @@ async def _post(url: str, body: bytes, out: _Out, server: str, key: str) -> None
 
 
 def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
-    """Write the samples atomically. Keeps samples that only the existing file has.
-
-    So the time of the last success survives a failed run. The file is readable for accounts that
-    can read its folder, because node_exporter runs as another user.
-    """
+    """Write the samples atomically. Keeps samples that only the existing file has."""
     with named_faults(path):
         try:
+            # The time of the last success must survive a failed run.
             board = Board([*_previous(path), *samples])
         except (ValueError, LookupError, ArithmeticError):
             raise ConfigurationError(
                 f"{path} is not a file of this program's metrics",
                 hint="delete it, or name another file",
             ) from None
-        # The collector reads every *.prom in the folder. The temporary name does not match.
+        # Readable for accounts that can read the folder: node_exporter runs as another user. It
+        # reads every *.prom there, and the temporary name does not match.
         mode = 0o600 | (path.parent.stat().st_mode & 0o044)
         write_atomically(path, board.text(), mode=mode)
 
 
 def _previous(path: Path) -> list[Sample]:
-    """The samples in the existing file, if any.
+    """Read the samples of the existing file, if there is one.
 
     Raises:
         ValueError: the file is too large, or contains anything else.

@@ -26,6 +26,7 @@ OTHERS_WRITE: Final = 0o022
 EVERYBODY_WRITES: Final = 0o002
 """For a file that the group may write: a roster, which another account may deliver."""
 _BYTES_MAX: Final = 4 << 20
+_OWNER_USES: Final = stat.S_IRUSR | stat.S_IWUSR
 _ROOT: Final = 0
 SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """Suffixes of files beside a database ("Temporary Files Used By SQLite")."""
@@ -35,6 +36,10 @@ _CLOSE: Final = (
     "defaultMode: 0440 on the volume"
 )
 _STICKY: Final = "move the file to a folder of the worker's user, created with `mkdir -m 700`"
+_READ_REMEDIES: Final = {
+    errno.EISDIR: "; name a file in it",
+    errno.EACCES: "; let this account (uid {user_id}) read it, or run as its owner (pts-admin)",
+}
 _ANOTHER: Final = (
     "run this as that user (on a server, use pts-admin); or let the file and its folders belong to "
     "the worker's user or to root"
@@ -87,7 +92,9 @@ def read_trusted(
         message = f"{key}: there is no file {path}"
         raise ConfigurationError(message, hint="check the path") from None
     except OSError as error:
-        raise ConfigurationError(f"{key}: {path} cannot be read: {reason_of(error)}") from None
+        problem = f"{key}: {path} cannot be read: {reason_of(error)}"
+        remedy = _READ_REMEDIES.get(error.errno or 0, "").format(user_id=os.geteuid())
+        raise ConfigurationError(f"{problem}{remedy}") from None
     if len(content) > _BYTES_MAX:
         raise ConfigurationError(f"{key}: {path} is too large; is it the right file?")
     if is_secret and not content.strip():
@@ -159,7 +166,8 @@ def _examine(
             problem = f"{key}: {accounts} can reach {place}"
         raise ConfigurationError(
             f"{problem} (mode {mode:04o})",
-            hint=remedy.format(mode=mode & ~excess, place=shlex.quote(str(place))),
+            # Its owner needs both rights: SQLite cannot use a database of mode 0400.
+            hint=remedy.format(mode=(mode & ~excess) | _OWNER_USES, place=shlex.quote(str(place))),
         )
 
 

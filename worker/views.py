@@ -1,8 +1,9 @@
-"""The reporting views, as report, export and queries read them, and the codes that stand in them.
+"""The reporting views for report, export and queries, and their codes.
 
 ``areas/meanings.toml`` and ``areas/codes.toml`` declare them, also for the database's dictionary
-(``report_dictionary``) and codes (``report_code``). The views have no types on SQLite (booleans are
-0 and 1, times are text), so they are said here; a test compares them with both databases.
+(``report_dictionary``) and codes (``report_code``). On SQLite the columns of views have no types
+(booleans are 0 and 1, times are text), so they are declared here. A test compares them with both
+databases.
 """
 
 import enum
@@ -23,7 +24,7 @@ from worker.errors import UsageError
 
 
 class Kind(enum.StrEnum):
-    """What a view's column holds."""
+    """The type of a view's column."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -39,9 +40,9 @@ class ViewColumn(NamedTuple):
     """One column of a reporting view.
 
     Attributes:
-        nb, en: what it means, in bokmål and English.
-        heading: what a table in bokmål calls it.
-        unit: of a number, or the time zone; else empty.
+        nb, en: its meaning in bokmål and English.
+        heading: its heading in tables in bokmål.
+        unit: the unit of a number, or the time zone, or empty.
     """
 
     name: str
@@ -54,7 +55,7 @@ class ViewColumn(NamedTuple):
 
 
 class Code(NamedTuple):
-    """One code. ``group`` and ``is_restricting`` are None where the code says nothing of it."""
+    """One code. ``group`` and ``is_restricting`` are None if the code does not decide them."""
 
     system: str
     code: str
@@ -68,7 +69,7 @@ class Code(NamedTuple):
 
 @cache
 def view_columns() -> Mapping[str, tuple[ViewColumn, ...]]:
-    """The columns of each reporting view, in their order, by the view's name."""
+    """Return the columns of each reporting view in order, by the view's name."""
     return {
         view: tuple(_column(view, name) for name in declared["columns"])
         for view, declared in _document("meanings")["views"].items()
@@ -77,9 +78,9 @@ def view_columns() -> Mapping[str, tuple[ViewColumn, ...]]:
 
 @cache
 def view_keys() -> Mapping[str, tuple[str, ...]]:
-    """The primary key of each reporting view, which is also the order of its rows in an export.
+    """Return the primary key of each reporting view, which is also the row order of an export.
 
-    Two rows of ``report_access`` may be the same.
+    Two rows of ``report_access`` may be equal.
     """
     return {
         view: tuple(declared["key"]) for view, declared in _document("meanings")["views"].items()
@@ -87,12 +88,12 @@ def view_keys() -> Mapping[str, tuple[str, ...]]:
 
 
 def view_name_nb(view: str) -> str:
-    """What a file in Norwegian with the rows of a view is called."""
+    """Return the name of an exported file in Norwegian."""
     return str(_document("meanings")["views"][view]["nb"])
 
 
 def _column(view: str, declared: str) -> ViewColumn:
-    name = declared.removesuffix("?")
+    name = declared.removesuffix("?")  # "?" marks a nullable column
     meanings = _document("meanings")["columns"]
     meaning = meanings.get(f"{view}.{name}") or meanings[name]
     kind = Kind(meaning["kind"])
@@ -101,14 +102,14 @@ def _column(view: str, declared: str) -> ViewColumn:
 
 @cache
 def codes() -> tuple[Code, ...]:
-    """Every code, by system and in the order in which it is declared."""
+    """Return all codes, by system and in declared order."""
     return tuple(
         code for name, system in _document("codes").items() for code in _codes(name, system)
     )
 
 
 def systems_of(column: str) -> Sequence[str]:
-    """The code systems of a column of views; none if it holds no code."""
+    """Return the code systems of a column of views. Empty for a column without codes."""
     return [name for name, system in _document("codes").items() if column in system["columns"]]
 
 
@@ -142,7 +143,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """Refuse naive times; write UTC."""
+        """Refuse naive times, and write UTC."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a naive time must not reach the database")
         if value is None or dialect.name != "sqlite":
@@ -150,12 +151,12 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return iso_utc(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy fixes the name
-        """Give back aware UTC."""
+        """Return aware UTC."""
         return None if value is None else as_utc(value)
 
 
 def as_utc(value: str | datetime) -> datetime:
-    """The instant that a driver has read."""
+    """Convert a time read by a driver."""
     if isinstance(value, str):
         return datetime.fromisoformat(value)
     if value.tzinfo is None:  # asyncpg reads infinity as a naive extreme
@@ -164,7 +165,8 @@ def as_utc(value: str | datetime) -> datetime:
 
 
 def iso_utc(value: datetime) -> str:
-    """The one text form of an instant in SQLite: microseconds always, offset always."""
+    """Format a time for SQLite, always with microseconds and offset."""
+    # One form only, because SQLite compares and sorts times as text.
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -176,7 +178,7 @@ TYPES: Final[Mapping[Kind, Any]] = {
     Kind.DATE: sa.Date,
     Kind.JSON: sa.Text,
 }
-"""SQLAlchemy's type of a column of each kind."""
+"""SQLAlchemy's type of each kind."""
 
 
 class View(Value, frozen=True, kw_only=True):
@@ -186,11 +188,11 @@ class View(Value, frozen=True, kw_only=True):
 
     @property
     def columns(self) -> Mapping[str, Kind]:
-        """The kind of each column by its name, in order."""
+        """The kind of each column by name, in order."""
         return {column.name: column.kind for column in view_columns()[self.name]}
 
     def table(self, columns: Sequence[str] = ()) -> sa.TableClause:
-        """The view for SQLAlchemy, with these columns or all."""
+        """Return the view for SQLAlchemy, with these columns or all."""
         kinds = self.columns
         named = (sa.column(name, TYPES[kinds[name]]) for name in columns or kinds)
         return sa.table(self.name, *named)
@@ -203,7 +205,7 @@ FIGURE: Final = View(name="report_publication_figure")
 CHANGE_FEED: Final = View(name="report_change_feed")
 RUN: Final = View(name="report_run")
 ACCESS: Final = View(name="report_access")
-"""About those who use the program, so it is exported only where it is named."""
+"""About users of the program, so an export needs its name."""
 HISTORY: Final[Mapping[str, View]] = {
     area.name: View(name=f"report_{area.table}_history") for area in AREAS
 }
@@ -211,40 +213,40 @@ HISTORY: Final[Mapping[str, View]] = {
 
 
 def views_named(names: Sequence[str]) -> tuple[View, ...]:
-    """The views of these names, with or without ``report_``; for no name all but ``ACCESS``.
+    """Return the views with these names, with or without ``report_``. Default: all but ``ACCESS``.
 
     Raises:
-        UsageError: there is no view of a name.
+        UsageError: a view does not exist.
     """
     views = {name: View(name=name) for name in view_columns()}
-    found = {}
+    selected = {}
     for name in names or (name for name in views if name != ACCESS.name):
         full = name if name.startswith("report_") else f"report_{name}"
         if full not in views:
             raise UsageError(
                 f"there is no reporting view {name!r}", hint=f"there are {', '.join(views)}"
             )
-        found[full] = views[full]
-    return tuple(found.values())
+        selected[full] = views[full]
+    return tuple(selected.values())
 
 
 T = TypeVar("T")
 
 
 class Read(Protocol):
-    """Runs a function in a read transaction, again after a lost connection: ``Database.read``."""
+    """Runs a function in a read transaction, and retries it: ``Database.read``."""
 
     async def __call__(self, work: Callable[[AsyncConnection], Awaitable[T]], /) -> T:
-        """The result of ``work``."""
+        """Return the result of ``work``."""
         ...
 
 
 async def begin_snapshot(connection: AsyncConnection) -> None:
-    """Make everything that this transaction reads belong to the same publication.
+    """Make all reads of this transaction see the same publication. Call it before the first read.
 
-    Call it before anything is read. On SQLite (WAL) a read transaction is a snapshot. PostgreSQL
-    gives each statement a new snapshot by default.
+    On SQLite (WAL) a read transaction is a snapshot.
     """
+    # PostgreSQL's default, READ COMMITTED, gives each statement a new snapshot.
     if connection.dialect.name == "postgresql":
         level = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
         await connection.execute(sa.text(level))

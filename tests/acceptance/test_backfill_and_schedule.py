@@ -107,7 +107,7 @@ def test_failures_of_a_withheld_first_night(
     assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
     assert ended.run["reasons"][1:] == [
         f"{PERSONS // 2} open failures of persons whom no publication knows",
-        "run `pts-worker sync`, which reads everyone",
+        "run `pts-worker sync`, which reads all persons",
     ]
     assert worker.store.runs() == [("withheld", 5), ("abandoned", 2)]
     assert worker.sync().code == 0

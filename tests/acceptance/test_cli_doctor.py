@@ -146,6 +146,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert f"only 1 MiB are free on the disk of {small / 'pts.db'}" in line["text"]
     assert "make room" in line["hint"]
     assert states(full)["database"] == "WARN"
+    assert "only 0 KiB are free" in line_of(full, "database")["text"]
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):

@@ -79,7 +79,7 @@ def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: st
     assert store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
 
     assert (twice.code, stranger.code) == (0, 0)
-    assert twice.out.startswith("nobody with this identifier is stored")
+    assert twice.out.startswith("no person with this identifier is stored")
     assert twice.out.endswith("; nothing was erased\n")
     assert "nothing was erased: try again when the run has ended" in held.message
     assert (stranger.document["is_known"], stranger.document["rows"]) == (False, {})

@@ -32,6 +32,7 @@ def ends(two_runs: Installation, served: Sandbox) -> dict[str, Ended]:
             STRANGER,
         ),
         "nine digits": ("explain", "123456789\n"),
+        "two persons": ("explain", f"{person}\n{failed}\n"),
     }
     found = calls(two_runs, *lines.values())
     said = "".join(one.out + one.err for one in found)
@@ -83,9 +84,10 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     Nine digits are no identifier, and are not repeated.
     """
     assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
-    assert ends["stranger as text"].out == "nobody with this identifier is stored\n"
-    assert "its control digits are wrong: check the number" in ends["mistyped"].out
+    assert ends["stranger as text"].out == "no person with this identifier is stored\n"
+    assert "Its control digits are wrong: check the number" in ends["mistyped"].out
     assert ends["other key"].code == 78
     assert "not the key" in ends["other key"].message
     assert ends["nine digits"].code == 2
     assert "9 were found" in ends["nine digits"].err
+    assert "more than one line" in ends["two persons"].err

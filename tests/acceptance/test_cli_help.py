@@ -1,6 +1,7 @@
 """Every command explains itself, at once."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -18,16 +19,23 @@ COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.3
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("words", [(), *COMMANDS], ids=" ".join)
 def test_every_command_has_help_with_an_example(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...],
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    """``--help`` of each command and group shows its usage, in 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
+    """``--help`` of each command and group fits the terminal, and breaks no line at a hyphen."""
+    monkeypatch.setenv("COLUMNS", f"{columns}")
     assert run([*words, "--help"]) == 0
     out, err = capsys.readouterr()
-    assert (err, "Example: " in out) == ("", True)
-    assert max(map(len, out.splitlines())) < 80
+    assert (err, "Example: " in out) == ("", bool(words))
+    width = max(map(len, out.splitlines()))
+    assert width < columns
+    assert words != ("sync",) or (width > 80) == (columns == 140)
+    assert not re.search(r"\w-$", out, re.MULTILINE)
 
 
 def test_help_and_what_was_meant(capsys: pytest.CaptureFixture[str]):

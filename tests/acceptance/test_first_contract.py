@@ -29,31 +29,40 @@ def identifier(ask: Ask, name: str) -> str:
 
 
 def enveloped(ask: Ask) -> Reply:
-    """Pages of two, counted in the query; enums are numbers, and most people have no records."""
-    off_id, query = identifier(ask, "nationalIdentityNumber"), ask.target.partition("?")[2]
-    number = int(re.fullmatch(r"PageNumber=(\d+)", query)[1])  # type: ignore[index]
+    """Pages of two, counted in the query. Enums are numbers, and every fourth has no records."""
+    off_id, query = identifier(ask, "offId"), ask.target.partition("?")[2]
+    number = int(re.fullmatch(r"pageNumber=(\d+)", query)[1])  # type: ignore[index]
     many = PERSONS.index(off_id) % 4
-    common = {"nationalIdentityNumber": off_id, "createdTime": "2026-05-06T07:08:09.1234567Z"}
+    common = {
+        "person": {"offId": off_id, "idType": 1},
+        "registeredBy": {"employeeName": "Kari Nordmann", "organizationNumber": "994598759"},
+        "createdTime": "2026-05-06T07:08:09.1234567Z",
+        "modifiedTime": None,
+    }
     safety: dict[str, Any] = {
         "confidentialityCode": 3,
         "cause": 1,
         "delayDays": None,
-        "modifiedTime": None,
+        "delayDeliveryUntil": "9999-12-31T23:59:59.9999999Z",
+        "confidentialObjectId": {"type": 1, "value": "r1"},
     }
-    safety["createdBy"] = {"role": "LE", "name": "Kari Nordmann", "organisationNumber": "9"}
-    own = safety if ask.area == SAFETY else {"privacyType": 1, "privacyLevel": 2}
-    every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **common, **own} for n in range(many)]
-    pages = max(1, -(-many // PAGE))
+    privacy = {"privacyType": 1, "privacyLevel": 1, "restrictionDomain": 0, "timeRanges": None}
+    own = safety if ask.area == SAFETY else privacy
+    every = [
+        {"restrictionId": f"{ask.area}-{off_id[:6]}-{n}", **common, **own} for n in range(many)
+    ]
+    pages = -(-many // PAGE)
     document = {
+        "errors": [],
         "data": every[PAGE * (number - 1) : PAGE * number],
+        "isSuccess": True,
+        "traceId": "00-4bf92f",
         "pageNumber": number,
         "pageSize": PAGE,
+        "totalCount": many,
         "totalPages": pages,
-        "totalRecords": many,
         "hasNextPage": number < pages,
         "hasPreviousPage": number > 1,
-        "succeeded": True,
-        "errors": None,
     }
     return http(document)
 
@@ -73,11 +82,10 @@ CASES: dict[str, tuple[str, Callable[[Ask], Reply], dict[str, str], list[tuple[s
         "dotnet-envelope.json",
         enveloped,
         {
-            "/pts/api/v1/PatientSafetyRestrictions/Search": SAFETY,
-            "/pts/api/v1/PatientPrivacyRestrictions/Search": PRIVACY,
+            "/tilgang/api/v2/PatientSafety/Search": SAFETY,
+            "/tilgang/api/v2/PatientPrivacy/Search": PRIVACY,
         },
-        [("ignore = []", 'ignore = ["pageSize", "hasPreviousPage", "errors"]')] * 2
-        + [('3 = "NornFfl", 4 = "NornPsy"', '3 = "NORN_FFL", 4 = "NORN_PSY"')],
+        [("ignore = []", 'ignore = ["errors", "traceId", "pageSize", "hasPreviousPage"]')] * 2,
         {("NORN_FFL", "Manual"), ("Block", "Hard")},
     ),
     "bare": (

@@ -103,6 +103,7 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
     assert "1 person, 2 requests" in text
     assert "1 line with a person named before and another local_ref or cohort" in text
+    assert f"the first line with others: {migrated}/roster.csv line 3" in text
 
 
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -175,7 +176,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
-    assert "→ write text between straight quotes" in text
+    assert "write text between straight quotes" in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Too good to be true is withheld; an ordinary night passes, on small rosters too."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,11 @@ def test_a_damaged_roster(standin: Standin, tmp_path: Path, database_url: str, d
     for _ in range(2):
         ended, before, after = night(worker)
         assert (ended.code, after) == (5, before)
-        missing = "20 of 60 persons are missing from the roster, or their line could not be read"
-        assert any(missing in reason for reason in ended.run["reasons"])
+        first, *_, hint = ended.run["reasons"]
+        bad_lines = "" if damage == "cut" else r", of which \d+ lines could not be read"
+        assert re.search(rf"20 of 60 persons are missing from the roster{bad_lines} \(sync", first)
+        assert "20 persons belong to persons missing from the roster: 20 in" in first
+        assert ("would close" in first, "PTS" in hint) == (False, False)
     worker.roster(*lines[:57])
     assert worker.sync().code == 0
 

@@ -114,6 +114,7 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     assert (ended.code, total) == (0, len(standin.people))
     (warning,) = (reason for reason in ended.run["reasons"] if "another cohort" in reason)
     assert warning.startswith(f"{2 * PERSONS} lines of the roster with another cohort")
+    assert "(line 3, line 5, line 7, …): the first line" in warning
     everyone_was_read_once(standin)
     standin.people[again[0]][SAFETY].clear()
     assert worker.sync().run["totals"]["rows_closed"] == 1

@@ -1,6 +1,8 @@
 """``db upgrade`` and ``db check``: a new database, and schemas of other programs."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -47,6 +49,20 @@ def test_another_schema_is_refused(worker: Installation) -> None:
     worker.store.rows("ALTER TABLE tenant RENAME TO store_identity")
     worker.store.rows(f"INSERT INTO alembic_version VALUES ('{HEAD}')")
     assert calls(worker, "db check --json")[0].code == 0
+
+
+def test_a_file_of_another_program_gets_no_tables(standin: Standin, tmp_path: Path) -> None:
+    """`db upgrade` names the tables of the other program."""
+    file = tmp_path / "patients.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE x_ray (id)")
+    file.chmod(0o600)
+    worker = standin.install(tmp_path, f"sqlite:///{file}")
+    (refused,) = calls(worker, "db upgrade --json")
+    assert refused.code == 78
+    assert "tables of another program (x_ray)" in refused.message
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("x_ray",)]
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])

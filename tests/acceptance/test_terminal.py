@@ -47,6 +47,7 @@ def on_a_terminal(
     *arguments: str,
     code: int = 0,
     typed: Sequence[tuple[str, str | Callable[[], str] | signal.Signals]] = (),
+    columns: int = 80,
     **env: str,
 ) -> str:
     """All that a command writes to the terminal on which it runs.
@@ -56,7 +57,7 @@ def on_a_terminal(
     """
     rest = list(typed)
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     terminal = Path(os.ttyname(theirs))
     process = fork(
         *("--config", str(worker.config), *arguments),
@@ -147,8 +148,38 @@ def test_a_terminal_shows_what_the_summary_does_not_say(worker: Installation, se
     lines = lines_of(shown)
     assert [line for line in lines if len(line) > 80] == []
     assert any(line.startswith("! the most frequent, patient-") for line in lines)
-    aged = on_a_terminal(worker, "status", "--runs", "9", "--max-age", "36h")
-    assert [line for line in lines_of(aged) if len(line) > 80] == []
+
+
+def test_an_area_that_is_given_up_is_in_the_summary_alone(worker: Installation):
+    """With a wrong `records`: reason and hint when the breaker opens, and once at the end."""
+    contract = run("contract", "show", folder=worker.folder).out
+    wrong = contract.replace('records = ""', 'records = "items"')
+    (worker.folder / "wrong.toml").write_text(wrong)
+    new = ("--set", f"database.url=sqlite:///{worker.folder}/new.db")
+    assert (
+        run("--config", str(worker.config), "db", "upgrade", *new, folder=worker.folder).code == 0
+    )
+    words = ("sync", *new, "--set", f"api.contract_file={worker.folder}/wrong.toml")
+    shown = " ".join(" ".join(lines_of(on_a_terminal(worker, *words, code=65))).split())
+    assert shown.count("breaker.opened") == 2
+    assert "breaker.given_up" not in shown
+    _, _, summary = shown.partition("exit 65")
+    assert 'the answer itself is a list (declare `records = ""`)' in summary
+    assert summary.count("contract learn") == 1
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_results_fit_the_terminal(worker: Installation, columns: int):
+    """No line is wider than the terminal, which is used beyond 80 columns if it has them."""
+    commands = ["status --runs 9 --max-age 36h", "status --departed", "failures list --all"]
+    commands += ["config show", "config check", "contract show", "doctor"]
+    lines = [
+        line
+        for command in commands
+        for line in lines_of(on_a_terminal(worker, *command.split(), columns=columns))
+    ]
+    assert [line for line in lines if len(line) > columns and " " in line] == []  # long paths
+    assert columns == 80 or [line for line in lines if len(line) > 120 and " " in line]
 
 
 def test_no_bar_without_a_terminal(worker: Installation):

@@ -72,9 +72,9 @@ def test_the_disk_is_full(on_sqlite: Ground, small_disk: Path, when: str):
     ended = running.wait() if running else on_sqlite.sync(worker)
     said = ended.out + ended.err  # the latter where not even the index of the log has room
     assert re.search("disk is full|disk I/O error", said), said
-    assert_explained(ended, f"MiB are free on the disk of {worker.store.path}")
+    assert_explained(ended, f"KiB are free on the disk of {worker.store.path}")
     assert worker.run("status").code == 0
-    assert f"only 0 MiB are free on the disk of {worker.store.path}" in worker.run("doctor").out
+    assert f"only 0 KiB are free on the disk of {worker.store.path}" in worker.run("doctor").out
     ballast.unlink()
     assert on_sqlite.before == on_sqlite.seen(worker)
     on_sqlite.assert_recovers(worker)

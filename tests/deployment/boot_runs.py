@@ -22,6 +22,7 @@ from tests.support.deployment import fresh_root
 from tests.support.deployment.fresh_root import UntestableError, make_root, run
 from tests.support.documents import DATABASE as DATABASE_PAGE
 from tests.support.documents import INSTALL, blocks, section
+from worker.store.schema.upgrade import HEAD
 
 PACKAGES: Final = f"{fresh_root.PACKAGES},systemd-sysv,dbus,sudo,curl"
 CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -179,6 +180,25 @@ AGE: Final = (
     "= replace(published_at, '20', '19') WHERE published_at LIKE '20%'\\\")\""
 )
 """Makes all publications a century older."""
+PACKAGE: Final = "/opt/pts-worker/lib/python3*/site-packages/worker"
+NEW_VERSION: Final = f"""
+cat > $(echo {PACKAGE}/migrations/versions)/9999_next.py <<'END'
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "9999", "{HEAD}", None, None
+
+
+def upgrade():
+    op.add_column("run", sa.Column("note", sa.Text()))
+END
+sed -i.old 's/^HEAD: Final = .*/HEAD: Final = "9999"/' {PACKAGE}/store/schema/upgrade.py
+"""
+"""Makes the installed program one with a migration more."""
+OLD_VERSION: Final = f"""
+rm {PACKAGE}/migrations/versions/9999_next.py
+mv $(echo {PACKAGE}/store/schema/upgrade.py.old) $(echo {PACKAGE}/store/schema/upgrade.py)
+"""
 ALARM_MAX: Final = 400
 """Characters."""
 
@@ -217,7 +237,8 @@ def publishes(machine: Machine, script: str, ending: str = PUBLISHED) -> None:
 def wrong_key(machine: Machine) -> None:
     """The first start, with a key that HelseID does not know."""
     away = f"mv {KEY} {KEY}.away; {PROGRAM} keys new --out {KEY} >/dev/null; {START}"
-    alarm(machine, away, "pts-sync.service failed with exit code 77: ", "invalid_client")
+    first = "First: sudo pts-admin doctor"
+    alarm(machine, away, "pts-sync.service failed with exit code 77: ", "invalid_client", first)
     machine.sh(f"mv -f {KEY}.away {KEY}")
 
 
@@ -246,7 +267,10 @@ def short_outage(machine: Machine) -> None:
 
 
 def long_outage(machine: Machine) -> None:
-    """PTS is away until the retries are used up. A start then starts nothing, until it is reset."""
+    """PTS is away for fourteen hours, until the retries are used up (here: three starts).
+
+    A start then starts nothing, until the unit is reset.
+    """
     words = ("pts-sync.service failed with exit code 69: ", "No more retries", BY_HAND)
     alarm(machine, f"{AWAY}; {START}", *words)
     machine.note("   starts:", STARTS)
@@ -274,7 +298,7 @@ def reset_at_once(machine: Machine) -> None:
         for _ in range(3):
             machine.says(IDLE, "inactive")
             script = f"{broken}; systemctl start pts-sync || {{ {after}; }}"
-            alarm(machine, script, "pts-sync.service failed with exit code 78: ")
+            alarm(machine, script, "pts-sync.service failed with exit code 78: ", "log.nonsense")
             machine.sh(f"! test -e {CONFIG}.good || mv {CONFIG}.good {CONFIG}")
     machine.says(IDLE, "inactive")
 
@@ -300,10 +324,29 @@ def withheld(machine: Machine) -> None:
 
 def restored(machine: Machine) -> None:
     """The nightly backup takes the place of a lost database, by the commands of the page."""
+    machine.sh(
+        f"rm {DATABASE}; {restoring('$(ls /var/lib/pts-worker/backup/nightly-* | tail -n 1)')}"
+    )
+    publishes(machine, START)
+
+
+def restoring(backup: str) -> str:
+    """The commands of the page that put a backup in the place of the database."""
     page = DATABASE_PAGE.read_text(encoding="utf-8")
     restore, *_ = blocks(section(page, "Restore"), "sh")
-    newest = "$(cd /var/lib/pts-worker/backup && ls nightly-* | tail -n 1)"
-    machine.sh(f"rm {DATABASE}; {restore.replace('pts-2026-11-26.db', newest)}")
+    return restore.replace("/var/lib/pts-worker/backup/pts-2026-11-26.db", backup)
+
+
+def upgraded(machine: Machine) -> None:
+    """A new version with a migration: refused before `db upgrade`, and taken back by a backup."""
+    before = "/var/lib/pts-worker/backup/before.db"
+    machine.sh(f"sudo pts-admin db backup {before} && systemctl stop pts-sync && {NEW_VERSION}")
+    needs = f"schema is at {HEAD}, and this program needs 9999"
+    alarm(machine, START, "pts-sync.service failed with exit code 78: ", needs)
+    upgrade = "sudo pts-admin db upgrade && sudo pts-admin doctor >&2"
+    publishes(machine, f"{upgrade}; {START}")
+    machine.note("   upgraded:", "pts-admin db check")
+    machine.sh(f"{OLD_VERSION}rm {DATABASE}; {restoring(before)}")
     publishes(machine, START)
 
 
@@ -342,6 +385,7 @@ PLAYS: Final = (
     stale,
     withheld,
     restored,
+    upgraded,
     stopped,
     half_a_run,
 )

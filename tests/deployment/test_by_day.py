@@ -22,6 +22,13 @@ def test_an_alert_names_each_exit_code_that_needs_attention():
     assert sorted(codes) == sorted({*FOR_A_PERSON, ExitCode.UNAVAILABLE})
 
 
+def test_an_alert_of_prometheus_names_a_command():
+    """The first command stands in each description."""
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    texts = [rule["annotations"]["description"] for rule in group["rules"]]
+    assert [text for text in texts if not re.search(r"pts-worker (status|doctor|fail)", text)] == []
+
+
 def test_a_job_outlasts_an_outage():
     """Its pods end by the deadline of the Job, and not by their number: 10 s, 20 s, … 6 min."""
     job = yaml.safe_load(EVERY_RUN.read_text())["spec"]["jobTemplate"]["spec"]

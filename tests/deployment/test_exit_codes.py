@@ -99,7 +99,8 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
         assert printed == ""
     else:
         assert printed == (
-            f"pts-worker sync: exit code {code:d}: the reason (see {tmp_path / 'log'})\n"
+            f"pts-worker sync: exit code {code:d}: the reason. First: sudo pts-admin "
+            f"{'status' if code == ExitCode.WITHHELD else 'doctor'} (log: {tmp_path / 'log'})\n"
         )
     assert "sync\n" in (tmp_path / "log").read_text()
 
@@ -130,7 +131,10 @@ def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
     printed = run_cron_line(cron_commands()[2], tmp_path, sync=0, status=code)
     old = "the copy is too old; last full run 2026-01-02: NOT FRESH (--max-age 36h)"
     reasons = {ExitCode.OK: "", ExitCode.GAPS: old, ExitCode.UNAVAILABLE: "the reason"}
-    reason = reasons[code] and f"pts-worker status: exit code {code:d}: {reasons[code]}\n"
+    first = "status" if code == ExitCode.GAPS else "doctor"
+    reason = reasons[code] and (
+        f"pts-worker status: exit code {code:d}: {reasons[code]}. First: sudo pts-admin {first}\n"
+    )
     assert printed == reason
 
 
@@ -152,6 +156,7 @@ def test_operators_page_has_every_exit_code():
 
 
 REASON = 'no "key" at $HOME'
+JOURNAL: Final = "journal"
 BY_HAND = "systemctl reset-failed pts-sync.service; systemctl start --no-block pts-sync.service"
 """The commands that start a unit whose retries are used up."""
 
@@ -162,6 +167,7 @@ def alert(
     """What the alert script prints and logs, with stand-ins for systemctl and logger."""
     lines = "\n".join(f"{name}={value}" for name, value in shown.items())
     (folder / "shown").write_text(lines + "\n")
+    (folder / JOURNAL).touch()
     write_program(
         folder / "systemctl",
         'for last; do :; done\ncase "$1" in\n'
@@ -169,6 +175,7 @@ def alert(
         f"cat) cat {SYSTEMD}/$last ;;\n"
         f'show) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\nesac\n',
     )
+    write_program(folder / "journalctl", f'[ "$1" = --sync ] || cat {folder}/{JOURNAL}\n')
     write_program(folder / "logger", f'for last; do :; done\necho "$last" >{folder}/logged\n')
     done = run(
         ["/bin/sh", str(SYSTEMD / "pts-alert"), "pts-sync.service"],
@@ -186,27 +193,56 @@ def handed_over(code: int | str, result: str = "exit-code") -> dict[str, str]:
     return dict(zip(names, (f"{code}", result, "a1"), strict=True))
 
 
+FIRST: Final = {
+    ExitCode.GAPS: "sudo pts-admin status",
+    ExitCode.WITHHELD: "sudo pts-admin status",
+    ExitCode.BUG: "journalctl _SYSTEMD_INVOCATION_ID=a1",
+}
+"""The first command of an alert, if that is not ``doctor``."""
+
+
 @pytest.mark.parametrize("code", sorted(FOR_A_PERSON | {ExitCode.UNAVAILABLE, ExitCode.GAPS}))
 def test_an_alert_is_the_unit_the_code_and_the_reason(code: ExitCode, tmp_path: Path):
-    """In one line, in that order: the operator's page is ordered alike."""
+    """In one line, in that order, with the first command: the operator's page is ordered alike."""
     text = alert(tmp_path, handed_over(code), {"InvocationID": "a1", "StatusText": REASON})
-    assert text == f"pts-sync.service failed with exit code {code:d}: {REASON}"
+    first = FIRST.get(code, "sudo pts-admin doctor")
+    assert text == f"pts-sync.service failed with exit code {code:d}: {REASON}. First: {first}"
 
 
 def test_an_alert_is_about_the_start_that_failed(tmp_path: Path):
     """A reset and another start since then change neither its code nor its reason."""
     reset = {"InvocationID": "a1", "StatusText": REASON, "Result": "success"}
     text = alert(tmp_path, handed_over(78), reset)
-    assert text == f"pts-sync.service failed with exit code 78: {REASON}"
+    assert text.startswith(f"pts-sync.service failed with exit code 78: {REASON}. ")
     again = {"InvocationID": "b2", "StatusText": "reading", "ExecMainStatus": "0"}
     text = alert(tmp_path, handed_over(78), again)
     where = "the reason is in journalctl _SYSTEMD_INVOCATION_ID=a1"
-    assert text == f"pts-sync.service failed with exit code 78: {where}"
+    assert f"exit code 78: {where}. First: sudo pts-admin doctor" in text
+
+
+@pytest.mark.parametrize(
+    ("journal", "reason"),
+    [
+        (
+            "pts-worker: two keys:\n  - a: unknown\n  - b: unknown\n  → see",
+            "two keys: - a: unknown",
+        ),
+        (
+            "run 2 (sync): withheld\n  ! withheld: 9 of 9\n  ! check PTS\n",
+            "withheld: 9 of 9. First",
+        ),
+    ],
+)
+def test_the_journal_has_the_reason_of_an_earlier_start(journal: str, reason: str, tmp_path: Path):
+    """An error of the command, and the summary of a run, when another start came since."""
+    (tmp_path / JOURNAL).write_text(f'{{"event": "run.started"}}\n{journal}')
+    again = {"InvocationID": "b2", "StatusText": "reading", "ExecMainStatus": "0"}
+    assert f"exit code 78: {reason}" in alert(tmp_path, handed_over(78), again)
 
 
 def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
     """After the last retry `systemctl start` starts nothing; at most 400 characters."""
-    shown = {"InvocationID": "a1", "StatusText": "x" * 220, "Restart": "on-abnormal"}
+    shown = {"InvocationID": "a1", "StatusText": "x" * 173, "Restart": "on-abnormal"}
     text = alert(tmp_path, handed_over(69), shown)
     assert text.endswith(f"No more retries. To start it: {BY_HAND}")
     assert len(text) <= 400
@@ -225,6 +261,7 @@ def test_an_alert_names_the_file_that_is_missing(tmp_path: Path):
     text = alert(tmp_path, handed_over(243), shown)
     missing = [f"the credential /etc/pts-worker/keys/{name}" for name in CREDENTIALS]
     assert [one for one in missing if f"{one} is missing" not in text] == []
+    assert text.endswith(f"First: put it back, then {BY_HAND}")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +286,15 @@ def test_no_alert_for_a_stop_or_before_the_last_start(
 def test_a_systemd_that_hands_nothing_over(status: str, ended: str, tmp_path: Path):
     """Before 251 the unit itself is asked; a signal has its name."""
     shown = {"ExecMainStatus": status, "Result": "signal", "InvocationID": "a1", "StatusText": "x"}
-    assert alert(tmp_path, {}, shown) == f"pts-sync.service failed with {ended}: x"
+    assert alert(tmp_path, {}, shown).startswith(f"pts-sync.service failed with {ended}: ")
+
+
+def test_an_alert_of_a_kill_has_its_commands(tmp_path: Path):
+    """What the worker did at its end, where to look, and how to start it again."""
+    shown = {"InvocationID": "a1", "StatusText": "9 persons", "Restart": "on-abnormal"}
+    text = alert(tmp_path, handed_over("KILL", "signal"), shown)
+    assert "signal (KILL): the worker was killed at: 9 persons. First: journalctl --dmesg" in text
+    assert text.endswith(BY_HAND)
 
 
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:

@@ -157,7 +157,7 @@ async def test_a_folder_of_others_is_not_replaced(sqlite_url, tmp_path):
         await small_store(world)
         (out / NIGHT).mkdir(parents=True)
         (out / NIGHT / "thesis.txt").write_text("x")
-        with pytest.raises(ConfigurationError, match="it is no export"):
+        with pytest.raises(ConfigurationError, match="it is not an export"):
             await export_of(world, out, "csv")
     assert contents(out) == {f"{NIGHT}/thesis.txt": b"x"}
 

@@ -157,7 +157,7 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await nights(world, *range(6))
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert "drawn once there are figures of 7 days; now there are 6." in outline.text
+        assert "appears after 7 days with figures. So far there are 6." in outline.text
         assert 'role="img"' not in page
         await nights(world, 6)
         page, outline = await report_of(world, tmp_path / "r.html")
@@ -320,7 +320,7 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
         assert "Published on 30 March 2026 at 00:18 with gaps: 1 patients" in outline.text
-        assert "This copy never decides who may see what" in outline.text
+        assert "PTS decides about access, not this copy" in outline.text
         world.fake.advance(3 * 86_400)
         _, outline = await report_of(world, out, timezone="Asia/Tokyo")
         assert "last full run was published on 30 March 2026 at 07:18" in outline.text

@@ -11,7 +11,8 @@ import pytest
 from worker.core.area import AREAS, ResourceArea
 from worker.core.display import ShownCount, SmallNumbers
 from worker.core.effect import EffectRule
-from worker.report import shown
+from worker.report import disclosure
+from worker.report.disclosure import ShownFacts
 from worker.report.figures import (
     Amount,
     CodeKey,
@@ -20,7 +21,6 @@ from worker.report.figures import (
     ReportFacts,
     SnapshotState,
 )
-from worker.report.shown import ShownFacts
 
 CODES = [
     *(CodeKey("denied", code, "") for code in ("NORN_EPO", "NORN_FFL", "NORN_KUT")),
@@ -129,6 +129,8 @@ def sums_of(cells, facts: ReportFacts):
     yield ("group", "delayed"), table("ends")
     yield "safety", table("causes")
     yield "safety", table("codes", lambda key: key.code.startswith("NOR"))
+    blocked = table("codes", lambda key: key.code == "NORS")
+    yield "safety", [*table("group", {"denied", "delayed"}.__contains__), *blocked]
     for group in {key.group for key in facts.codes}:
         yield ("group", group), table("codes", lambda key, group=group: key.group == group)
     yield "roster", ["confirmed", "stale"]
@@ -207,7 +209,7 @@ def test_causes_are_compared_with_the_areas_that_state_them(monkeypatch):
     """
     rule = EffectRule(code="object_type", groups=(), ends="")
     third = ResourceArea(name="third", table="third", columns=(), effect=rule)
-    monkeypatch.setattr(shown, "AREAS", (*AREAS, third))
+    monkeypatch.setattr(disclosure, "AREAS", (*AREAS, third))
     one_ward = ward(random.Random(1), 0)
     groups = {"denied": Amount(19, 19), "blocked": Amount(50, 50)}
     night = msgspec.structs.replace(one_ward.last, persons=69, groups=groups)

@@ -86,6 +86,13 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
     assert "secret" not in ending.message + ending.hint
 
 
+def test_a_password_that_is_not_configured():
+    """The hint says where it belongs."""
+    without = make_url("postgresql://nightly@db.example/pts")
+    assert "set database.password_file" in described(of_postgresql("28P01"), without).hint
+    assert "no password" not in described(of_postgresql("28P01"), SERVER).hint
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [

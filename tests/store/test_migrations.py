@@ -1,17 +1,22 @@
 """The migrations on each database: the tables as declared, and an upgrade that waits."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.support.documents import ROOT
+from worker.errors import ConfigurationError
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD, upgrade
+from worker.store.schema.upgrade import HEAD, check_schema, upgrade
 from worker.store.schema.views import view_definitions
 
 TABLES = sorted([*metadata.tables, "alembic_version"])
@@ -67,6 +72,41 @@ def catalog(connection: Connection) -> dict[str, str]:
 def _without_order(sql: str) -> str:
     """SQLite keeps the constraints of a table in the order in which they were written."""
     return " ".join(sorted(re.split(r",\s+|\s*[()]\s*", sql))).casefold()
+
+
+_NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
+
+
+def upgrade():
+    op.add_column("run", sa.Column("note", sa.Text()))
+"""
+
+
+async def test_a_new_version_upgrades_the_database(
+    database_url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Until then it refuses the database, and the version before refuses it afterwards."""
+    async with opened(database_url) as database:
+        await upgrade(database)
+        folder = Path(shutil.copytree(ROOT / "migrations", tmp_path / "migrations"))
+        step = folder / "versions" / "9999_next.py"
+        step.write_text(_NEXT.format(head=HEAD))
+        monkeypatch.setattr("worker.store.schema.upgrade._migrations_folder", lambda: folder)
+        monkeypatch.setattr("worker.store.schema.upgrade.HEAD", "9999")
+        with pytest.raises(ConfigurationError, match=f"is at {HEAD}, and .* needs 9999") as raised:
+            await check_schema(database)
+        assert "`pts-worker db upgrade`" in raised.value.hint
+        assert await upgrade(database) == (HEAD, "9999")
+        await check_schema(database)
+        views = sorted(view_definitions(database.dialect.name))
+        assert await in_sync(database, names_in) == (TABLES, views)
+        monkeypatch.undo()
+        with pytest.raises(ConfigurationError, match=f"is at 9999, and .* knows only {HEAD}"):
+            await check_schema(database)
 
 
 async def test_the_tables_are_those_declared(database_url):

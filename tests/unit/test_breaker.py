@@ -1,14 +1,18 @@
 """The circuit breaker of an area: when it opens, who is probed, when it closes or gives up."""
 
+import math
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.support.clock import START
+from tests.support.clock import START, FakeRuntime
 from tests.support.pts_answers import OFF_ID
 from worker.core.breaker import FAILURES_MAX, Breaker, State
 from worker.core.identity import NationalId
 from worker.core.model import Person
+from worker.core.run import RunProgress
 from worker.core.verdict import verdict
 from worker.errors import (
     AreaError,
@@ -22,6 +26,9 @@ from worker.errors import (
     UnavailableError,
     WorkerError,
 )
+from worker.pts.pace import Pace
+from worker.pts.reader import PtsReader
+from worker.sync.reading import AreaReader
 
 pytestmark = pytest.mark.promise("6")
 
@@ -301,3 +308,31 @@ def test_failures_of_several_kinds(errors, code, said):
 def test_the_verdict_about_no_person(error):
     """It is the error itself."""
     assert verdict([error, error], wait_s_max=900, now=START) is error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RefusedError("HelseID: invalid_client", hint="compare"), "invalid_client → compare)"),
+        (DENIED, "status 403 → compare helseid.scope and the organisation numbers"),
+        (AWAY, "status 503 → run again later, which continues; `pts-worker doctor`"),
+    ],
+)
+def test_progress_and_log_have_reason_and_hint(error: AreaError, words: str):
+    """At once, and the hint of the verdict if the failure itself has none."""
+    failing, runtime = breaker(), FakeRuntime().runtime
+    reader = AreaReader(
+        reader=cast("PtsReader", None),
+        pace=Pace(20, runtime),
+        runtime=runtime,
+        progress=RunProgress(),
+        breakers={failing.area: failing},
+        wait_s_max=math.inf,
+    )
+    assert reader.slowness() == ""
+    with capture_logs() as logs:
+        fail(failing, error, range(FAILURES_MAX))
+    (opened,) = (event for event in logs if event["event"] == "breaker.opened")
+    assert words in reader.slowness()
+    assert f"{opened['reason']} → {opened['hint']})" in reader.slowness()
+    assert opened["hint"]

@@ -132,7 +132,8 @@ def test_faults_of_the_file(tmp_path, content, problem):
     ("variable", "hint"),
     [
         ("PTS_SYNC_CONCURRENCY", "did you mean PTS_SYNC__CONCURRENCY?"),
-        ("PTS_SYNC__RATE", "[sync] has concurrency, requests_per_second, areas, "),
+        ("PTS_SYNC__RATE", "did you mean sync.requests_per_second?"),
+        ("PTS_SYNC__NOPE", "[sync] has concurrency, requests_per_second, areas, "),
     ],
 )
 def test_misspelt_variables(tmp_path, variable, hint):

@@ -49,7 +49,7 @@ def test_what_is_left_out_is_strict():
         ("naive_times = 'CET'", "patient-safety.naive_times: "),
         ("id = 'a..b'", "patient-safety.id: 'a..b' is not a field path"),
         ("records = 3", "patient-safety.records: "),
-        ("path = 'search'", "patient-safety.path: "),
+        ("path = 'search'", "patient-safety.path: must be a path that starts with /"),
         ('headers = {x = "a\\nb"}', "patient-safety.headers: x must be plain text"),
         ("headers = {'x y' = 'a'}", "patient-safety.headers: contains a name that is not valid"),
         ("headers = {DPoP = 'a'}", "patient-safety.headers: DPoP is set by the worker"),

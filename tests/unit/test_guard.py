@@ -138,6 +138,8 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
     closing, too_little = judge(night, LIMITS), judge(facts(complete=1), LIMITS)
     assert "--accept-removals" in closing.hint
     assert "doctor --probe" in too_little.hint
+    unreadable = judge(facts(complete=100, roster_faults=250), LIMITS)
+    assert "correct the roster" in unreadable.hint
     both = judge(facts(removed=50, persons_affected=40, complete=1), LIMITS)
     assert "--accept-removals" not in both.hint
     accepted = structs.replace(LIMITS, accepted=night)
@@ -173,6 +175,32 @@ def test_the_reason_names_areas_and_numbers():
     closing, unread = reasons_to_withhold(removals(100, 60, 40, 30, areas=areas), LIMITS)
     assert "would close: 30 in patient-safety, 10 in patient-privacy (sync.max_" in closing
     assert "could be read: 40 of 100 in patient-safety, 0 of 100 in patient-privacy (20%" in unread
+
+
+@pytest.mark.parametrize(
+    ("missing", "closed", "words", "checks"),
+    [
+        (0, 40, "of 30 persons would close (", "check PTS and the contract;"),
+        (40, 0, "belong to persons missing from the roster (", "check the roster (`pts-worker do"),
+        (
+            20,
+            30,
+            "would close (30) or belong to persons missing from the roster (20)",
+            "check the roster (`pts-worker doctor` counts its persons) and PTS and the contract;",
+        ),
+    ],
+)
+def test_a_withheld_run_names_its_own_cause(missing, closed, words, checks):
+    """Reads of PTS, a roster without some persons, or both; the hint says where to look."""
+    removed = missing + closed
+    night = removals(100, 60, removed, 30, removed_with_missing=missing, missing=missing)
+    verdict = judge(night, structs.replace(LIMITS, max_removed_share=0.05))
+    assert words in verdict.reasons[0]
+    assert verdict.hint.startswith(checks)
+    below = structs.replace(night, missing=0)
+    (warning,) = warnings(below, structs.replace(LIMITS, max_removed_share=1))
+    assert warning.count(" belong to ") == bool(missing)
+    assert warning.count(" were closed") == bool(closed)
 
 
 def test_completeness_is_judged_for_each_area():

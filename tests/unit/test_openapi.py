@@ -8,6 +8,7 @@ import pytest
 from tests.support.pts_answers import CONTRACT, SAFETY, contract
 from worker.cli.openapi import OpenApi, Operation
 from worker.cli.proposal import Proposal
+from worker.cli.toml_text import contract_toml
 from worker.core.contract import AreaContract
 from worker.errors import DataContractError
 
@@ -92,10 +93,7 @@ def operations(*lines: str, more: str = "") -> list[Operation]:
 def test_a_bare_list_needs_no_hand():
     """The contract that comes with the program already has it."""
     proposal = read(document())
-    assert (proposal.contract is not None, [note.key for note in proposal.notes]) == (
-        True,
-        ["columns"],
-    )
+    assert (proposal.contract is not None, proposal.notes) == (True, [])
 
 
 def test_page_number_in_the_query():
@@ -142,6 +140,37 @@ def test_numbers_of_dotnet_10(number: str):
     assert made.table["paging"]["send_in"] == "body"
 
 
+def test_the_only_required_field_of_a_request():
+    """It takes the identifier if no name does, and a person checks it."""
+    text = document().replace(
+        "{properties: {offId: {type: string}, }}",
+        "{required: [number], properties: {number: {type: string}, mode: {type: string}}}",
+    )
+    made = read(text)
+    assert made.table["body"] == {"number": "{off_id}"}
+    expected = "'number' is the only required field: check that it takes the person's identifier"
+    assert notes(made, "body") == expected
+    two = read(text.replace("required: [number]", "required: [number, mode]"))
+    assert "no field in the document takes the person's identifier" in notes(two, "body")
+
+
+def test_an_object_whose_fields_have_no_names():
+    """Only answers name the links of springdoc's HAL, and an object is never ignored."""
+    links = "_links: {type: object, additionalProperties: {properties: {href: {type: string}}}}"
+    made = read(document(answer=f"{links}, trace: {{type: string}}"))
+    first, second = [note for note in made.notes if note.key == "ignore"]
+    assert "does not name the fields in _links: answers do" in first.text
+    assert (second.text.partition(" is refused")[0], first.question) == ("an answer with trace", "")
+
+
+def test_codes_in_the_case_of_dotnet():
+    """`NornEpo` is `NORN_EPO`; a name without a group stays as it is."""
+    made = read(document(code="type: integer, enum: [0, 1, 2], x-enumNames: [Noru, NornEpo, NoX]"))
+    expected = {"0": "NORU", "1": "NORN_EPO", "2": "NoX"}
+    assert made.table["values"]["confidentiality_code"] == expected
+    assert "no group for the confidentiality_code NoX" in notes(made, "values")
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -168,7 +197,8 @@ def test_codes_that_nothing_names():
     (note,) = [note for note in made.notes if note.key == "values"]
     assert note.text.endswith("In the document: 0, 1")
     assert note.question.startswith("Which values can confidentialityCode have")
-    assert "is sent as a number" in notes(read(document(code="format: int32")), "values")
+    for number in ("format: int32", "type: [integer, string]", "type: [integer, 'null']"):
+        assert "is sent as a number" in notes(read(document(code=number)), "values")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
     assert "no group for the confidentiality_code Sperret" in notes(odd, "values")
 
@@ -295,8 +325,21 @@ def test_what_the_document_lacks():
     """The contract in force declares more: each key gets an open point."""
     known = contract(headers={"api-version": "0.4"}, total="count", records="a", empty_status=[404])
     made = read(document(), known)
-    assert (made.table["headers"], made.table["total"], made.table["empty_status"]) == ({}, "", [])
-    assert {"headers", "total", "empty_status", "columns"} <= {note.key for note in made.notes}
+    assert made.contract is not None
+    _, todos = contract_toml({"a": made.contract}, {"a": known}, {"a": made})
+    lost = {
+        todo["key"]: todo["text"].removeprefix("only in the contract in force: ") for todo in todos
+    }
+    assert (
+        lost.items()
+        >= {
+            "headers": "api-version",
+            "total": '"count"',
+            "records": '"a"',
+            "empty_status": "[404]",
+        }.items()
+    )
+    assert lost["columns"].startswith("cause, delay_days, ")
     assert "cause" not in made.table["columns"]
     assert made.table["required"] == ["confidentiality_code"]
     without = read(document().replace("confidentialityCode:", "kode:"))

@@ -61,6 +61,21 @@ def test_headers_that_speak_of_more():
     assert refused(proposed([RECORD], header="x-pagination")) == ["header:x-pagination"]
 
 
+def test_links_to_other_pages():
+    """The first page has no link to the one before it; the others do."""
+    links = {"next": {"href": "/b"}, "self": {"href": "/a"}}
+    page = {"number": 1, "totalPages": 2}
+    known = contract(
+        records="items",
+        paging={"style": "page", "send_as": "page", "pages": "page.totalPages"},
+        ignore=[],
+    )
+    made = proposed({"items": [RECORD], "_links": links, "page": page}, known=known)
+    expected = ["_links.next.href", "_links.self.href", "page.number", "_links.prev.href"]
+    assert refused(made) == expected
+    assert refused(proposed({"items": [RECORD], "_links": links})) == expected[1::2]
+
+
 @pytest.mark.promise("1")
 def test_nothing_is_proposed_to_be_ignored():
     """Not where there is a total, either: it may be that of the page; nor what was only null."""
@@ -98,7 +113,6 @@ def test_what_is_declared_around_the_records_stands():
     assert refused(made) == ["pagingReference"]
     gone = proposed({"items": [RECORD], "errors": None}, known=known)
     assert (gone.table["ignore"], gone.table["paging"]) == (["errors", "gone"], None)
-    assert notes(gone, "paging") == "in force, and not in these answers: page"
     moved = proposed({**answer, "items": None, "rows": [RECORD]}, known=known).table
     assert (moved["records"], moved["ignore"], moved["paging"]["field"]) == ("rows", [], "page")
 

@@ -39,8 +39,8 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
             return watch.describe()
 
         with watch.run(anyio.Event()) as progress:
-            assert await after(300, 10, progress) == "3,000 persons, 10.0/s"
-            assert await after(70, 2, progress) == "3,140 persons, 2.0/s"
+            assert await after(300, 10, progress) == "3,000 persons, total unknown, 10.0/s"
+            assert await after(70, 2, progress) == "3,140 persons, total unknown, 2.0/s"
             progress.persons_expected = progress.persons_done + 260
             words = await after(70, 2, progress)
             assert words.startswith("3,280 of about 3,400 persons, 2.0/s, 1m"), words
@@ -60,7 +60,7 @@ def test_a_total_that_was_exceeded_is_unknown() -> None:
                 progress.persons_complete += 4
                 watch.describe()
                 await anyio.sleep(1)
-            assert watch.describe() == "240 persons, 4.0/s"
+            assert watch.describe() == "240 persons, total unknown, 4.0/s"
             progress.persons_expected = 239
             assert watch.describe().startswith("240 of about 239 persons, 4.0/s")
 

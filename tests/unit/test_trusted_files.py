@@ -50,6 +50,7 @@ def file_fixture(tmp_path):
 @pytest.mark.parametrize(
     ("options", "mode", "mended_by"),
     [
+        ({}, 0o420, "chmod 0600"),
         ({}, 0o620, "chmod 0600"),
         ({}, 0o640, None),
         ({}, 0o644, None),

@@ -21,8 +21,9 @@ def described(
     """Each command and group, with its words."""
     context = click.Context(group)
     for name in group.list_commands(context):
+        # Through the group, because a command is imported when it is resolved.
         _, command, _ = group.resolve_command(context, [name])
         if command is not None:
             yield (*words, name), command
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group):  # listed itself, and then its commands
             yield from described(command, (*words, name))

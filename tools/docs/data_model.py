@@ -17,9 +17,9 @@ from worker.store.schema.views import view_definitions
 from worker.views import UtcTime, view_columns
 
 TABLES: Final = {
-    "store_identity": "How persons are keyed, and which PTS fills the database: one row.",
-    "lease": "Who may write, with the fencing token: one row.",
-    "run": "One run: its status, and once it is published its number, totals and facts.",
+    "store_identity": "The identity scheme of persons, and the PTS of this database: one row.",
+    "lease": "The process that may write, with the fencing token: one row.",
+    "run": "One run: its status, and after publication its number, totals and facts.",
     "person": "A published person: the pseudonym, and the labels of the last roster.",
     "person_area": "An area of a published person: the last complete read with its proof, and the "
     "failure if it cannot be read. One row for each person and area.",
@@ -28,19 +28,19 @@ TABLES: Final = {
     "draft_patient_safety": "The changes of an open run to patient safety restrictions.",
     "draft_patient_privacy": "The changes of an open run to patient privacy restrictions.",
     "drift": "Fields of records that the contract with PTS does not declare.",
-    "access_log": "Who looked at whom. It only grows.",
+    "access_log": "Each command that showed persons: account, time, purpose, person. Append-only.",
     "publication_code": "The facts of a publication by area, code, level, cause, group and cohort. "
     "Never changed.",
     "publication_cohort": "The persons of a publication by cohort. Never changed.",
-    "publication_figure": "What the report shows of a publication, divided in several ways. Never "
-    "changed.",
-    "change_feed": "What each publication changed, in order. It only grows.",
+    "publication_figure": "The figures of the report for a publication, by several dimensions. "
+    "Never changed.",
+    "change_feed": "The changes of each publication, in order. Append-only.",
     "patient_safety_version": "The content of a patient safety restriction over an interval of "
     "publications.",
     "patient_privacy_version": "The content of a patient privacy restriction over an interval of "
     "publications.",
 }
-"""What each table holds."""
+"""The content of each table."""
 
 NOT_ENFORCED: Final = {
     "change_feed.person_id": "person",
@@ -57,16 +57,16 @@ NOT_ENFORCED: Final = {
     "publication_cohort.publication_no": "run",
     "publication_figure.publication_no": "run",
 }
-"""Columns that name a row without a foreign key, since they outlive it."""
+"""References without a foreign key, because the column outlives the row."""
 
 _HEAD: Final = """# Data model
 
 For readers of the database and for a colleague who changes its schema. Readers use the [views](views.md), never the tables: these may change with any version.
 
-- A **version** row holds a restriction's content from the publication that opened it (`opened_no`) until the publication that closed it (`closed_no`). Its content is never changed.
-- A run writes **drafts**, which no view reads; publication applies them ([why](../decisions.md#drafts)).
-- **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([why](../decisions.md#facts-and-change-feed-are-written-at-publication)).
-- What is kept for how long: [data protection](../data-protection.md#stored-data-and-retention).
+- A **version** row has a restriction's content from the publication that opened it (`opened_no`) until the publication that closed it (`closed_no`). Its content is never changed.
+- A run writes **drafts**, which no view reads. Publication applies them ([reason](../decisions.md#drafts)).
+- **Facts** (in `run`, `publication_cohort`, `publication_code`, `publication_figure`) and the **change feed** are written in the transaction of the publication, and stay ([reason](../decisions.md#facts-and-change-feed-are-written-at-publication)).
+- Retention: see [data protection](../data-protection.md#stored-data-and-retention).
 
 """  # noqa: E501
 
@@ -85,34 +85,36 @@ def data_model_page() -> str:
 
 
 def _made() -> list[Table]:
-    """The tables as the migrations make them, each after those that it refers to."""
-    found = MetaData()
+    """The tables after all migrations, each after the tables that it references."""
+    # Reflected, not declared: the page shows the tables of a real database.
+    reflected = MetaData()
     with create_engine("sqlite://").begin() as connection:
         migrate(connection)
-        found.reflect(connection, only=list(metadata.tables))
-    return found.sorted_tables
+        reflected.reflect(connection, only=list(metadata.tables))
+    return reflected.sorted_tables
 
 
 def _relations(tables: list[Table]) -> Iterator[str]:
     for table in tables:
         for column in table.columns:
             for key in column.foreign_keys:
-                one = "|o" if column.nullable else "||"
-                yield f"    {key.column.table.name} {one}--o{{ {table.name} : {column.name}"
-            if other := NOT_ENFORCED.get(f"{table.name}.{column.name}"):
-                yield f"    {other} |o..o{{ {table.name} : {column.name}"
+                parent_end = "|o" if column.nullable else "||"
+                yield f"    {key.column.table.name} {parent_end}--o{{ {table.name} : {column.name}"
+            if target := NOT_ENFORCED.get(f"{table.name}.{column.name}"):
+                yield f"    {target} |o..o{{ {table.name} : {column.name}"
 
 
 def _row(column: Column[Any]) -> str:
     keys = ["primary"] if column.primary_key else []
     keys += [f"[{key.column.table.name}](#{key.column.table.name})" for key in column.foreign_keys]
-    if other := NOT_ENFORCED.get(f"{column.table.name}.{column.name}"):
-        keys.append(f"{other}, not enforced")
+    if target := NOT_ENFORCED.get(f"{column.table.name}.{column.name}"):
+        keys.append(f"{target}, not enforced")
+    # The declared type: SQLite reflects a time as text, with the length of its format.
     kind = metadata.tables[column.table.name].c[column.name].type
     length = None if isinstance(kind, UtcTime) else getattr(column.type, "length", None)
-    shown = _NAMES[kind.__visit_name__] + (f"({length})" if length else "")
+    type_name = _NAMES[kind.__visit_name__] + (f"({length})" if length else "")
     null = "yes" if column.nullable else ""
-    return f"| `{column.name}` | {shown} | {null} | {', '.join(keys)} |"
+    return f"| `{column.name}` | {type_name} | {null} | {', '.join(keys)} |"
 
 
 _NAMES: Final = {

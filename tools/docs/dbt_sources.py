@@ -20,7 +20,7 @@ from worker.views import Kind, ViewColumn, codes, view_columns, view_keys
 SOURCES: Final = ROOT / "config" / "dbt" / "models" / "sources.yml"
 SOURCE: Final = "pts"
 NOT_READ: Final = "report_access"
-"""Which no reader has."""
+"""The view that readers may not select."""
 
 _HEAD: Final = """\
 # `python -m tools.docs` writes this file.
@@ -43,7 +43,7 @@ _LEADS_TO: Final[Mapping[str, tuple[str, str]]] = {
     "opened_publication": ("report_publication", "publication_no"),
     "closed_publication": ("report_publication", "publication_no"),
 }
-# Beyond the first the worker's alert PtsNotPublished fires, too.
+# After 36 hours the worker's own alert PtsNotPublished fires as well.
 _FRESHNESS: Final = {
     "error_after": {"count": 36, "period": "hour"},
     "warn_after": {"count": 26, "period": "hour"},
@@ -69,6 +69,7 @@ def _table(view: str, columns: tuple[ViewColumn, ...]) -> dict[str, Any]:
     if view == "report_publication":
         table["config"] = {"loaded_at_field": "published_at", "freshness": _FRESHNESS}
     key = view_keys()[view]
+    # dbt's own test "unique" takes one column. A key of several needs the package's test.
     if len(key) > 1:
         table["data_tests"] = [{"unique_together": {"arguments": {"columns": list(key)}}}]
     table["columns"] = [_column(view, column, is_key=key == (column.name,)) for column in columns]
@@ -96,7 +97,7 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
         to = f"source('{SOURCE}', '{table}')"
         arguments = {"arguments": {"to": to, "field": field}}
         if view == "report_change_feed" and column.name == "publication_no":
-            # Before the first publication they have none.
+            # Erasures and purges before the first publication have no publication to refer to.
             arguments["config"] = {"where": "op NOT IN ('erase', 'purge')"}
         yield {"relationships": arguments}
 

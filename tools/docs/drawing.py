@@ -48,6 +48,7 @@ class Drawing:
             f'stroke="{_INK}"/>'
         )
         lines = text.splitlines()
+        # 4 px: SVG places text by its baseline, not by its middle.
         top = y + height / 2 - _LINE_PX * (len(lines) - 1) / 2 + 4
         for number, line in enumerate(lines):
             self.text((x + width / 2, top + number * _LINE_PX), line, bold=number == 0)

@@ -6,40 +6,40 @@ A test compares this list with the logging calls.
 from typing import Final
 
 MEANINGS: Final = {
-    "area.unread": "An area of a person could not be read in this pass. A later pass may read it; "
-    "otherwise its last known state stays, marked stale.",
+    "area.unread": "An area of a person could not be read in this pass. If no later pass reads it, "
+    "its last known state is marked stale.",
     "breaker.closed": "A read has succeeded in an area whose circuit breaker was open.",
-    "breaker.given_up": "No read of an area succeeded for `sync.patience`. This attempt does not "
-    "ask for the area any more.",
-    "breaker.opened": "20 reads of an area failed in a row, or the last one of a pass. Only a "
-    "probe goes out, every ten seconds.",
-    "breaker.probe_failed": "A probe of an open circuit breaker has failed, too.",
+    "breaker.given_up": "No read of an area succeeded for `sync.patience`. This attempt stops "
+    "asking for the area.",
+    "breaker.opened": "20 reads of an area failed in a row, or the last one of a pass. Only "
+    "probes are sent, one every ten seconds.",
+    "breaker.probe_failed": "A probe of an open circuit breaker failed.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
-    "database.retry": "The database is unavailable; the transaction is tried again.",
+    "database.retry": "The database is unavailable. The transaction is retried.",
     "drafts.not_forgotten": "The drafts of a run could not be deleted. The next run deletes them.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
     "helseid.call_denied": "PTS refused a token or its DPoP proof.",
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",
     "helseid.discovery_read": "HelseID's discovery document was read.",
-    "helseid.discovery_stale": "The discovery document cannot be read; the cached one is used.",
-    "helseid.token_dropped": "PTS no longer accepts a token; the next call requests another.",
+    "helseid.discovery_stale": "The discovery document cannot be read. The cached one is used.",
+    "helseid.token_dropped": "PTS no longer accepts a token. The next call requests another.",
     "helseid.token_received": "A new access token. `token_id` is a number, not the token.",
-    "lease.not_released": "The lease could not be given back; it expires by itself.",
-    "lease.waiting": "Another run holds the lease; this one waits until it is renewed or expires.",
+    "lease.not_released": "The lease could not be released. It expires by itself.",
+    "lease.waiting": "Another run has the lease. This one waits until it is renewed or expires.",
     "pts.pause": "PTS asked for a pause (`Retry-After`).",
     "pts.retry": "A request to PTS is repeated.",
-    "pts.slower": "The rate was halved, as PTS refuses requests.",
+    "pts.slower": "The rate was halved, because PTS refuses requests.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
-    "retention.unfinished": "Old rows could not be deleted; the run stays published.",
+    "retention.unfinished": "Old rows could not be deleted. The run stays published.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
-    "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
+    "run.failed": "The run could not start, or lost its lease. It has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
-    "run.interrupted": "The run stopped; the next one continues it.",
+    "run.interrupted": "The run stopped. The next one continues it.",
     "run.judged": "The guard's decision, with its figures.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
-    "run.pass_started": "Persons whose first read would close something, or whose read failed, are "
-    "read again.",
-    "run.started": "A run began, or an open one is continued.",
+    "run.pass_started": "The second or third pass: first reads that would close a restriction are "
+    "confirmed, and failed reads are repeated.",
+    "run.started": "A run started, or continues an open one.",
     "run.stopping": "The run stops: on request, by its deadline, or by an error.",
     "run.summary": "The end of a run, with every figure. One event per run.",
     "run.withheld": "The guard withheld the run.",

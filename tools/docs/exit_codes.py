@@ -13,38 +13,39 @@ class ExitMeaning(NamedTuple):
 
 
 EXIT_MEANINGS: Final = {
-    ExitCode.OK: ExitMeaning("published, every person and area read", "\N{EN DASH}"),
+    ExitCode.OK: ExitMeaning(
+        "published, and every person who was sent to PTS was read in every area", "\N{EN DASH}"
+    ),
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
-        "published with gaps: some persons or areas could not be read; their last known state "
-        "stands and is marked stale; of `status --max-age`: the copy is older, no full run since",
-        "look at `failures`, or at why no run has published",
+        "published with gaps: some person-areas could not be read, and their last known state is "
+        "marked stale. From `status --max-age`: the last full run is older than that",
+        "look at `failures list`, or at the reason why no run was published",
     ),
-    ExitCode.LEASE_HELD: ExitMeaning("another run holds the lease; nothing was done", "nothing"),
+    ExitCode.LEASE_HELD: ExitMeaning("another run has the lease. Nothing was done", "nothing"),
     ExitCode.WITHHELD: ExitMeaning(
-        "withheld: too many removals at once, too many rows that lost a value, or too little could "
-        "be read, of all persons or of those with a restriction; the last published state stays",
-        "a person decides",
+        "withheld: too many removals, too many rows that lost a value, or too few complete reads, "
+        "of all persons or of persons with a restriction. The last publication remains",
+        "wait for a person's decision",
     ),
     ExitCode.DATA_CONTRACT: ExitMeaning(
-        "the data contract is broken: the roster cannot be read, or all answers of PTS have a "
-        "shape that is not declared",
+        "data contract: the roster cannot be read, or no answer of PTS is as declared",
         "stop, look",
     ),
     ExitCode.UNAVAILABLE: ExitMeaning(
-        "HelseID, PTS or the database is unavailable after all retries, or the answers are not "
-        "those of PTS (an HTML page with status 200)",
+        "HelseID, PTS or the database is unavailable after all retries, or another server answers "
+        "for PTS (an HTML page with status 200)",
         "retry later",
     ),
     ExitCode.BUG: ExitMeaning("a bug", "report it"),
     ExitCode.STOPPED: ExitMeaning(
-        "stopped on request or by its deadline; what was read is kept, the next run continues",
+        "stopped on request or by its deadline. Its reads are kept, and the next run continues",
         "run again",
     ),
     ExitCode.REFUSED: ExitMeaning("refused: HelseID or PTS denies this client", "stop, look"),
     ExitCode.CONFIGURATION: ExitMeaning(
-        "configuration, or a permanent error of the installation, also if a command cannot write "
-        "its result to standard output",
+        "configuration, or a permanent error of the installation, such as a standard output that "
+        "cannot be written",
         "stop, fix",
     ),
 }

@@ -26,10 +26,11 @@ MORE: Final = {
 
 
 def log_calls() -> Iterator[LogCall]:
-    """Each call of a logger in ``worker/`` whose event is a literal with a dot."""
+    """All logging calls in ``worker/`` with a literal event that contains a dot."""
     for tree in parsed("worker").values():
         for node in ast.walk(tree):
             match node:
+                # Other methods called "info" or "error" have no literal with a dot.
                 case ast.Call(
                     func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]
                 ) if level in LEVELS and "." in event:

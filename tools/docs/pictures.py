@@ -20,7 +20,7 @@ _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
 def flow() -> str:
-    """From the roster to the readers, and who sees which data."""
+    """The flow from the roster to the readers, with the data that each step has."""
     drawing = Drawing(920, 330, "From the roster to the readers")
     boxes = (
         (20, "Roster\nyour list of persons", GREY),
@@ -76,7 +76,7 @@ def run_states() -> str:
 def passes() -> str:
     """A night in which a restriction disappears and a read fails."""
     drawing = Drawing(920, 300, "Two passes of a night")
-    drawing.box((130, 20), (330, 34), "First pass: everyone", BLUE)
+    drawing.box((130, 20), (330, 34), "First pass: all persons", BLUE)
     drawing.box((540, 20), (190, 34), "Second pass", BLUE)
     drawing.box((770, 20), (130, 34), "Publication", GREEN)
     drawing.text((500, 42), "≥ 10 s", size=12)
@@ -132,13 +132,14 @@ DIAGRAMS: Final[Mapping[str, Callable[[], str]]] = {
 
 def demo_terminal(output: str) -> str:
     """The nights of a demo, from its output."""
+    # The heading of the nights begins with their number.
     _, nights = re.split(r"(?m)^(?=\d+ nights)", output.partition("\n\nTonight")[0])
     done = next(line for line in output.splitlines() if line.startswith("Done in"))
     return terminal(["$ make demo", "…", *nights.splitlines(), "…", done], "make demo")
 
 
 def screenshot(page: Path, picture: Path) -> bool:
-    """Save the first screen of a page as PNG; False without a browser."""
+    """Save the first screen of a page as PNG. False without a browser."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if browser is None:
         return False
@@ -156,6 +157,7 @@ def main() -> None:
     """Draw all pictures."""
     for name, draw in DIAGRAMS.items():
         (FOLDER / f"{name}.svg").write_text(draw(), encoding="utf-8")
+    # A new demo, so that the pictures show the present program.
     demo = subprocess.run(
         [sys.executable, "-m", "tools.demo"], check=True, capture_output=True, text=True, cwd=ROOT
     )

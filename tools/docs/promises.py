@@ -52,6 +52,7 @@ def _marked(scope: ast.Module | ast.ClassDef, outer: list[str]) -> Iterator[tupl
     for node in scope.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
             outer = [*outer, *_numbers(node.value)]
+    # A second loop, because ``pytestmark`` also applies to tests above it.
     for node in scope.body:
         if not isinstance(node, _Function | ast.ClassDef):
             continue
@@ -83,6 +84,7 @@ def _read(tree: ast.Module) -> int:
 
 
 def _numbers(marks: ast.expr) -> list[str]:
+    # As text, because markers are calls, lists of calls, or decorators.
     return re.findall(r"mark\.promise\('(.*?)'\)", ast.unparse(marks))
 
 

@@ -122,20 +122,22 @@ def publication_page() -> str:
 def statements_of(function: Any) -> Iterator[str]:
     """The statements that a function of ``STEPS`` returns."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    rest = ["areas"] if "areas" in function.__code__.co_varnames else []
-    built = function(*(_ARGUMENTS[name] for name in (*names, *rest)))
+    variadic = ["areas"] if "areas" in function.__code__.co_varnames else []
+    built = function(*(_ARGUMENTS[name] for name in (*names, *variadic)))
     for statement in built if isinstance(built, Iterator) else [built]:
         yield sql_of(statement)
 
 
 def sql_of(statement: Any) -> str:
     """A statement as PostgreSQL gets it, with its values, and indented by its parentheses."""
+    # With literal values, so that a DBA can run EXPLAIN on the printed statement.
     compiled = statement.compile(
         dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
         compile_kwargs={"literal_binds": True},
     )
     depth, lines = 0, []
     for line in _CLAUSE.sub(r"\n\1", " ".join(str(compiled).split())).splitlines():
+        # An arm of CASE is indented, although no parenthesis encloses it.
         is_arm = line.startswith(("WHEN", "ELSE"))
         lines.append("    " * (depth + is_arm) + line.strip())
         depth += line.count("(") - line.count(")")

@@ -162,7 +162,7 @@ GROUP BY confidentiality_code
 ORDER BY confidentiality_code;
 ```
 
-How fresh the picture is:
+The age of the copy by area:
 
 ```sql
 SELECT area,
@@ -189,11 +189,11 @@ def _cell(text: str) -> str:
 def configuration_page() -> str:
     """Every configuration key, the most common first."""
     head = "| key | environment | default | accepts | meaning |"
-    others = (name for name in KEYS if name not in EVERYDAY)
+    further = (name for name in KEYS if name not in EVERYDAY)
     return (
         f"{_CONFIGURATION}## The six keys of every installation\n\n"
         f"{_table(head, map(_key_row, EVERYDAY))}\n## All others\n\n"
-        f"{_table(head, map(_key_row, others))}"
+        f"{_table(head, map(_key_row, further))}"
     )
 
 
@@ -208,6 +208,7 @@ def _accepted(name: str) -> str:
     """The values that a key accepts: a list, a range, or a type."""
     section, _, key = name.partition(".")
     schema = SECTIONS[section].model_json_schema()["properties"][key]
+    # A list has its type in "items", an optional key in "anyOf".
     for choice in (schema, schema.get("items", {}), *schema.get("anyOf", ())):
         if "enum" in choice:
             return ", ".join(f"`{value}`" for value in choice["enum"])
@@ -220,6 +221,7 @@ def _accepted(name: str) -> str:
 
 def contract_page() -> str:
     """The keys of the contract with PTS, and those of each style of paging."""
+    # Without the file's first comment, which refers to this page.
     _, begin, areas = default_contract_text().partition("[patient-safety]")
     block = f"```toml\n{begin}{areas}```\n"
     table = _table("| style | key | default | meaning |", _paging_rows())
@@ -268,6 +270,7 @@ def commands_page() -> str:
     """Every command with its help and options. Common options are listed once."""
     commands = [(" ".join(words), command) for words, command in described()]
     runnable = [item for item in commands if not isinstance(item[1], click.Group)]
+    # The common options are on each command. They are printed once.
     every = [_options(command) for _, command in runnable if _options(command)]
     shared = [option for option in every[0] if all(option in options for options in every)]
     page = _COMMANDS + _table(
@@ -302,12 +305,12 @@ def views_page() -> str:
         page += f"\n## {title}\n\n{_columns(columns)}"
     for view, columns in views.items():
         page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n"
-        rest = list(columns)
+        unlisted = list(columns)
         for title, group in shared.items() if view.startswith(_RESTRICTION_VIEWS) else ():
-            if names := ", ".join(f"`{column.name}`" for column in rest if column in group):
+            if names := ", ".join(f"`{column.name}`" for column in unlisted if column in group):
                 page += f"\n[{title}](#{title.lower().replace(' ', '-')}): {names}.\n"
-                rest = [column for column in rest if column not in group]
-        page += f"\n{_columns(rest)}" if rest else ""
+                unlisted = [column for column in unlisted if column not in group]
+        page += f"\n{_columns(unlisted)}" if unlisted else ""
     return f"{page}\n{_QUERIES}"
 
 
@@ -318,6 +321,7 @@ def _shared_columns() -> Mapping[str, Sequence[ViewColumn]]:
         for column in columns if view.startswith(_RESTRICTION_VIEWS) else ():
             areas[column].append(view.removeprefix("report_").rpartition("_")[0].replace("_", " "))
     groups: dict[str, list[ViewColumn]] = defaultdict(list)
+    # Columns of both areas first, then those of one.
     for column, names in sorted(areas.items(), key=lambda item: len(set(item[1])) == 1):
         if len(names) > 1:
             is_of_one_area = len(set(names)) == 1 and names[0] != "restriction"
@@ -341,6 +345,7 @@ def _columns(columns: Sequence[ViewColumn]) -> str:
 def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
+    # Published runs of each kind with all totals have every metric.
     standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
     samples: list[Sample] = []
     for kind in RunKind:

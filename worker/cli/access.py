@@ -1,4 +1,4 @@
-"""The person that a command reads, and the row of the access log for it."""
+"""Commands about one person: read the identifier, and log the access."""
 
 import io
 import os
@@ -29,49 +29,53 @@ if TYPE_CHECKING:
 
 _LENGTH_MAX: Final = 200
 _WRONG_DIGITS: Final = (
-    "; its control digits are wrong: check the number (synthetic persons may have such digits)"
+    ". Its control digits are wrong: check the number (synthetic persons may have such digits)"
 )
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
 
 def read_identifier() -> NationalId:
-    """One identifier from standard input; asked for without an echo if that is a terminal.
+    """Read one identifier from standard input. A terminal gets a prompt without echo.
 
     Raises:
-        UsageError: there is none, or it is not one. The message does not hold it.
+        UsageError: there is no identifier, or it is malformed. The message does not repeat it.
     """
     if sys.stdin.isatty():
         line = getpass("Identifier (not shown): ")
     else:
         line = sys.stdin.read(_LENGTH_MAX)
-    # More than one line is refused, and what may go on: nothing is passed over.
+    # Input of this length may be cut, and several lines are several persons: both are errors,
+    # because a command must not act on the first person and ignore the rest.
     digits = normalise_off_id(line) if len(line) < _LENGTH_MAX else None
+    if len(line.split()) > 1 and digits is None:
+        raise UsageError("standard input: more than one line or word", hint=IDENTIFIER_HINT)
     if digits is None:
         raise UsageError(f"standard input: {off_id_problem(line)}", hint=IDENTIFIER_HINT)
     return NationalId(digits)
 
 
 def unknown_person(off_id: NationalId) -> str:
-    """The message of a command when the store does not have the person."""
+    """Return the message for a person who is not in the store."""
+    # A mistyped digit asks about a different person, so wrong control digits are worth a hint.
     hint = "" if checksum_ok(off_id.reveal()) else _WRONG_DIGITS
-    return f"nobody with this identifier is stored{hint}"
+    return f"no person with this identifier is stored{hint}"
 
 
 def roster_of(app: "App") -> Roster:
-    """The configured roster; if that is the terminal, the one person who is typed there.
+    """Return the configured roster. If it is a terminal, prompt for one person.
 
     Raises:
-        ConfigurationError: of the configuration, before the question.
+        ConfigurationError: the configuration is wrong. Raised before the prompt.
         UsageError: the input is not an identifier.
     """
     if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
         return app.roster()
-    app.identity()
+    app.identity()  # a key that cannot be read is reported before the prompt
     return app.roster(stdin=io.BytesIO(read_identifier().reveal().encode()))
 
 
 def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:
-    """The purpose as it is kept, without blanks around it; None for none. It is not repeated."""
+    """Return the purpose without blanks around it, or None. A message never repeats it."""
     text = (purpose or "").strip()
     if not text.isprintable() or len(text) > _LENGTH_MAX:
         raise click.BadParameter(f"give one line of up to {_LENGTH_MAX} printable characters")
@@ -82,16 +86,16 @@ purpose_option = click.option(
     "--purpose",
     metavar="TEXT",
     callback=_purpose,
-    help="Why, for the access log; a case number, say. No identifier.",
+    help="The reason for the access log, such as a case number. No identifier.",
 )
 
 
 def ask_person(cli: "Cli") -> tuple["App", NationalId]:
-    """The app, and the person whom standard input names.
+    """Load the app, and read the person's identifier from standard input.
 
     Raises:
-        ConfigurationError: before the question.
-        UsageError: standard input holds no identifier.
+        ConfigurationError: the configuration is wrong. Raised before the prompt.
+        UsageError: standard input contains no identifier.
     """
     app = cli.load("person")
     app.identity()
@@ -102,10 +106,11 @@ def ask_person(cli: "Cli") -> tuple["App", NationalId]:
 async def open_person(
     app: "App", off_id: NationalId, command: str, purpose: str | None
 ) -> AsyncIterator[tuple["Database", "Identity", str]]:
-    """The store, how it keys persons, and the person's key, after the access is logged.
+    """Log the access, then yield the store, its identity scheme and the person's key.
 
     Raises:
-        ConfigurationError: the pseudonym key is not that of the store, or nothing can be logged.
+        ConfigurationError: the pseudonym key is not that of the store, or the access cannot be
+            logged.
     """
     from worker.store.identity import see_identity  # noqa: PLC0415 - not for --help
 
@@ -125,15 +130,15 @@ async def log_access(
     person_key: str | None = None,
     **options: object,
 ) -> None:
-    """Commit the row. Call it before anything is shown.
+    """Commit a row of the access log. Call it before anything is shown.
 
     Args:
-        person_key: the person; None for all persons.
-        options: what the command shows: its options by name, as on the command line.
+        person_key: the person. None for all persons.
+        options: the options that select the output, by name.
 
     Raises:
         ConfigurationError: the row cannot be written.
-        UnavailableError: the same, for a transient cause.
+        UnavailableError: the row cannot be written, for a transient cause.
     """
     from worker.store.privacy import Access, record_access  # noqa: PLC0415 - as above
 
@@ -149,27 +154,24 @@ async def log_access(
 
 
 def _words(options: Mapping[str, object]) -> Iterator[str]:
-    for name, given in options.items():
-        for value in given if isinstance(given, tuple) else (given,):
-            if value is not None:
+    for name, value in options.items():
+        for part in value if isinstance(value, tuple) else (value,):
+            if part is not None:
                 yield f"--{name.replace('_', '-')}"
-                yield visible(str(value))[:_LENGTH_MAX]
+                yield visible(str(part))[:_LENGTH_MAX]
 
 
 def _account() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
+    except KeyError:  # containers run as a number that /etc/passwd does not have
         return str(os.getuid())
 
 
 def _login_user(account: str) -> str | None:
-    """Who logged in, if it is another account: Linux keeps it through sudo.
-
-    A service has none. There ``pts-admin`` passes ``SUDO_USER``, which is not verified.
-    """
+    """Return the account of the login session, if it differs. Linux keeps it through sudo."""
     try:
         login = os.getlogin()
-    except OSError:
+    except OSError:  # no session, as in a service. ``pts-admin`` passes ``SUDO_USER`` unverified
         login = os.environ.get("SUDO_USER", "")
     return login if _ACCOUNT.fullmatch(login) and login != account else None

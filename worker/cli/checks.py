@@ -1,6 +1,6 @@
-"""``doctor``: one table of questions, and a short function for each.
+"""``doctor``: a list of checks, with one function for each.
 
-A function returns what it found, or raises the error that its line shows.
+A check returns the text of its line, or raises the error that its line shows.
 """
 
 import math
@@ -50,7 +50,7 @@ _PROBE_HINT: Final = (
 
 
 class Line(NamedTuple):
-    """One line of the result: OK, WARN or FAIL."""
+    """The result of one check: OK, WARN or FAIL."""
 
     name: str
     state: str
@@ -59,81 +59,84 @@ class Line(NamedTuple):
     exit_code: ExitCode = ExitCode.OK
 
 
-Doubts: TypeAlias = dict[str, str]
-"""What works but should be seen to, with what to do about it; a question adds to it."""
-Check: TypeAlias = Callable[[App, Doubts], Awaitable[str]]
-Question: TypeAlias = tuple[str, Check]
-"""A name, and what answers."""
+Warnings: TypeAlias = dict[str, str]
+"""The warnings of one check, each with its remedy. The check adds to it."""
+Check: TypeAlias = Callable[[App, Warnings], Awaitable[str]]
+NamedCheck: TypeAlias = tuple[str, Check]
 
 
 def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
-    """Ask every question, print a line for each, and give the exit code of the first failure.
+    """Run all checks, print a line for each, and return the exit code of the first failure.
 
-    Changes nothing, but that the store remembers a probe that succeeded.
+    Changes nothing, except that the store notes a successful probe.
 
     Args:
         probe: the person to read from PTS, if any.
     """
     app = cli.load(None)
     if app.loaded.origins["log.level"] == "default":
-        configure("ERROR", app.settings.log.format)  # logs below would only repeat the lines
-    lines = cli.run(lambda: _ask_all(app, _questions(probe), is_shown=not cli.as_json))
+        configure("ERROR", app.settings.log.format)  # lower levels repeat the lines
+    lines = cli.run(lambda: _check_all(app, _checks(probe), is_shown=not cli.as_json))
     code = next((line.exit_code for line in lines if line.exit_code), ExitCode.OK)
     cli.emit({"exit_code": code, "lines": [line._asdict() for line in lines]}, lambda: None)
     return code
 
 
-async def _ask_all(app: App, questions: Iterable[Question], *, is_shown: bool) -> list[Line]:
-    lines, said = list[Line](), dict[str, str]()
-    for name, check in questions:
-        lines.append(await _asked(name, check, app, said))
+async def _check_all(app: App, checks: Iterable[NamedCheck], *, is_shown: bool) -> list[Line]:
+    lines, reported = list[Line](), dict[str, str]()
+    for name, check in checks:
+        lines.append(await _result(name, check, app, reported))
         if is_shown:
             _print(lines[-1])
     return lines
 
 
-async def _asked(name: str, check: Check, app: App, said: dict[str, str]) -> Line:
-    """Ask one question. ``said`` are the faults so far and their lines: no other repeats one."""
-    doubts = Doubts()
+async def _result(name: str, check: Check, app: App, reported: dict[str, str]) -> Line:
+    """Run one check. ``reported`` maps each error so far to the line that shows it."""
+    warnings = Warnings()
     try:
-        text = "; ".join((await check(app, doubts), *doubts))
+        text = "; ".join((await check(app, warnings), *warnings))
     except WorkerError as error:
-        lines = {said.setdefault(fault, name) for fault in error.problems or (error.advice,)}
+        # One missing key fails several checks. Only the first of their lines describes it.
+        lines = {
+            reported.setdefault(problem, name) for problem in error.problems or (error.advice,)
+        }
         if name not in lines:
             return Line(name, "FAIL", f"see {', '.join(lines)}", "", error.exit_code)
         return Line(name, "FAIL", error.message, error.hint, error.exit_code)
-    hint = "; ".join(dict.fromkeys(doubts.values()))
-    return Line(name, "WARN" if doubts else "OK", masked(text), masked(hint))
+    hint = "; ".join(dict.fromkeys(warnings.values()))
+    return Line(name, "WARN" if warnings else "OK", masked(text), masked(hint))
 
 
 def _print(line: Line) -> None:
-    said = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
-    lines = visible_lines(said.replace("\n", f"\n{'':<26}")).split("\n")
-    shown = [fitted(lines[0], sys.stdout, hanging=26)]
-    shown += [fitted(text, sys.stdout, hanging=3) for text in lines[1:]]
-    print("\n".join(shown), flush=True)
+    text = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
+    first, *further = visible_lines(text.replace("\n", f"\n{'':<26}")).split("\n")
+    fitted_lines = [fitted(first, sys.stdout, hanging=26)]
+    fitted_lines += [fitted(part, sys.stdout, hanging=3) for part in further]
+    print("\n".join(fitted_lines), flush=True)
 
 
-async def check_configuration(app: App, doubts: Doubts) -> str:
-    """Everything that a sync needs is set, and every configured file can be used."""
+async def check_configuration(app: App, warnings: Warnings) -> str:
+    """All keys that a sync needs are set, and all configured files can be used."""
     environment = app.settings.api.environment
     app.loaded.require_none([*unmet(app.settings, "sync")], ConfigurationError)
-    for used in (app.identity, app.tls, app.proxy):
-        used()
+    for load in (app.identity, app.tls, app.proxy):
+        load()
     for key, address in ENVIRONMENTS[environment].items() if environment else ():
         if service_of(app.settings.value(key) or "") != service_of(address):
-            remedy = "remove one of the two: the environment says whether there are real persons"
-            doubts[f"api.environment is {environment}, but {key} is another's"] = remedy
+            # With `test` the report is marked as made of synthetic persons, so the two must agree.
+            remedy = "remove one of the two: the environment decides whether persons are real"
+            warnings[f"api.environment is {environment}, but {key} is another's"] = remedy
     for key in _SECRETS:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
-            doubts[f"{key}: others can reach {path}"] = _OPEN_KEY
+            warnings[f"{key}: others can reach {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
-        doubts[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
+        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
     return f"{app.loaded.config_file or 'no file'} read"
 
 
-async def check_key(app: App, _doubts: Doubts) -> str:
-    """The client's key can be read, and HelseID accepts its type."""
+async def check_key(app: App, _warnings: Warnings) -> str:
+    """The client's key can be read, and has a type that HelseID accepts."""
     app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
     return app.client_key().describe()
 
@@ -146,35 +149,37 @@ async def _discovery(app: App) -> AsyncIterator[tuple[Discovery, HelseIdClient]]
         yield Discovery(issuer, client, app.runtime), client
 
 
-async def check_discovery(app: App, _doubts: Doubts) -> str:
-    """HelseID's metadata can be read, and names the configured issuer."""
+async def check_discovery(app: App, _warnings: Warnings) -> str:
+    """HelseID's metadata can be read, and contains the configured issuer."""
     async with _discovery(app) as (discovery, _):
         metadata = await discovery.metadata()
     return f"{metadata.issuer} answers, and names itself as the issuer"
 
 
-async def check_clock(app: App, doubts: Doubts) -> str:
+async def check_clock(app: App, warnings: Warnings) -> str:
     """This machine's clock agrees with HelseID's ``Date`` header, within a few seconds."""
+    # With a wrong clock HelseID rejects the client, and its error does not mention the time.
     async with _discovery(app) as (discovery, client):
         date = await client.call(discovery.request, lambda answer: answer.headers.get("date"))
     if problem := clock_problem(date, app.runtime.now(), whose="HelseID's"):
         raise ConfigurationError(problem, hint=CLOCK_HINT)
     if not date:
-        doubts["HelseID sent no time"] = "check the clock by hand"
+        warnings["HelseID sent no time"] = "check the clock by hand"
     return "as HelseID's" if date else "not compared"
 
 
-async def check_token(app: App, _doubts: Doubts) -> str:
-    """HelseID gives this client a token with the requested scopes."""
+async def check_token(app: App, _warnings: Warnings) -> str:
+    """HelseID issues a token with the requested scopes."""
     app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
-    chosen = app.settings.helseid
-    return f"{chosen.sender_constraint}, valid for {token.expires_in_s:.0f} s, {chosen.scope}"
+    client = app.settings.helseid
+    return f"{client.sender_constraint}, valid for {token.expires_in_s:.0f} s, {client.scope}"
 
 
-async def check_reach(app: App, _doubts: Doubts) -> str:
+async def check_reach(app: App, _warnings: Warnings) -> str:
     """PTS answers a request without authorization, with any status."""
+    # No token and no person: this separates a network problem from one of access.
     url = app.base_url()
     try:
         async with app.transport() as transport:
@@ -185,10 +190,10 @@ async def check_reach(app: App, _doubts: Doubts) -> str:
     return f"{url} answers (HTTP {status} without a token)"
 
 
-async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
-    """What PTS answers for one person, beside the contract in force.
+async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
+    """PTS answers for one person as the contract declares.
 
-    The store remembers it if that proves the contract: a record of every area was read.
+    If a record of every area was read, the contract is proven, and the store notes it.
     """
     app.loaded.require_none([*unmet(app.settings, "read-pts")], ConfigurationError)
     counts = dict[str, int]()
@@ -200,50 +205,55 @@ async def check_probe(app: App, doubts: Doubts, off_id: NationalId) -> str:
             try:
                 read = await reader.read(person, area.name)
             except AreaError as error:
-                fault = verdict_of(error)
-                fault.message = f"{area.name} at {app.base_url()}: {error.message}"
-                if fault.exit_code == ExitCode.DATA_CONTRACT:
-                    fault.hint = error.hint or _DECLARED_HINT
-                raise fault from None
+                verdict = verdict_of(error)
+                verdict.message = f"{area.name} at {app.base_url()}: {error.message}"
+                if verdict.exit_code == ExitCode.DATA_CONTRACT:
+                    verdict.hint = error.hint or _DECLARED_HINT
+                raise verdict from None
             counts[area.name] = len(read.records)
+            # A declared column without any value suggests a wrong path in the contract.
+            declared = app.contract()[area.name].columns
             rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
-            own = app.contract()[area.name].columns
-            empty = [one.name for one, *seen in rows if one.name in own and {*seen} == {None}]
-            for what, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
+            empty = [
+                column.name
+                for column, *values in rows
+                if column.name in declared and {*values} == {None}
+            ]
+            for finding, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
-                    doubts[f"{area.name}: {what}: {', '.join(names)}"] = _LEARN_HINT
+                    warnings[f"{area.name}: {finding}: {', '.join(names)}"] = _LEARN_HINT
     if all(counts.values()):
         with suppress(WorkerError):  # the line of the database reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await note_probe(store, app.contract_read())
     for name in [name for name, count in counts.items() if not count]:
-        doubts[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
+        warnings[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
 
 
-async def check_contract(app: App, doubts: Doubts) -> str:
-    """The contract can be read, and live answers have once been as it declares them."""
+async def check_contract(app: App, warnings: Warnings) -> str:
+    """The contract can be read, and a probe has proven it."""
     contract = app.contract()
     marks = [f"{name} {fingerprint(contract[name])}" for name in app.settings.sync.areas]
     origin = app.settings.api.contract_file or "the one that comes with the program"
     for name in app.settings.sync.areas:
         if not contract[name].person:
             remedy = "declare `person`: without it, an answer about another person is not noticed"
-            doubts[f"{name}: records name no person (person = [])"] = remedy
+            warnings[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
         if not await store.read(is_proven, app.contract_read()):
-            doubts["not yet proven by a probe"] = _PROBE_HINT
+            warnings["not yet proven by a probe"] = _PROBE_HINT
     return f"{origin}: {', '.join(marks)}"
 
 
-async def check_database(app: App, doubts: Doubts) -> str:
-    """The store can be reached, and has this program's schema, pseudonym key and PTS."""
+async def check_database(app: App, warnings: Warnings) -> str:
+    """The store is reachable, and has the configured schema, pseudonym key and PTS."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         if file := sqlite.file_of(database.engine.url):
             sqlite.require_file(database.engine.url, note=app.loaded.missing)
             sqlite.require_writable(file)
-            if want := sqlite.want_of_room(file):
-                doubts[want] = "make room on that disk"
+            if lack_of_room := sqlite.want_of_room(file):
+                warnings[lack_of_room] = "make room on that disk"
         engine = await engine_of(database)
         await check_schema(database)
         await see_identity(database, app.identity())
@@ -252,17 +262,17 @@ async def check_database(app: App, doubts: Doubts) -> str:
     return f"{engine}, schema {HEAD}"
 
 
-async def check_roster(app: App, doubts: Doubts) -> str:
-    """The roster can be read; its entries are counted, and none is shown.
+async def check_roster(app: App, warnings: Warnings) -> str:
+    """The roster can be read. Counts its persons, and the requests of one run.
 
-    So are the requests of a night, one for each area of a person; pages and retries come on top.
+    The estimate is one request for each area of a person. Further pages and retries add to it.
     """
     sync = app.settings.sync
     if app.settings.roster.path == "-":
-        return "standard input"
+        return "standard input"  # it can be read only once, and the run needs it
     roster = app.roster()
-    counts = await _counted(roster)
-    entries, faults = counts.entries, counts.faults
+    counts = await _count(roster)
+    entries, errors = counts.entries, counts.errors
     sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
@@ -272,46 +282,53 @@ async def check_roster(app: App, doubts: Doubts) -> str:
     )
     if sent < entries:
         text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
-    if faults:
-        remedy = f"each counts as a failure; the first: {counts.first_fault}"
-        doubts[f"{counted(faults, 'line')} that cannot be read"] = remedy
+    if errors:
+        remedy = f"each counts as a failure; the first: {counts.first_error}"
+        warnings[f"{counted(errors, 'line')} that cannot be read"] = remedy
     if counts.contradictions:
         repeated = counted(counts.contradictions, "line")
-        remedy = "a person is read once, with the local_ref and cohort of the first line"
-        doubts[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
+        remedy = (
+            "a person is read once, with the local_ref and cohort of the first line; the first "
+            f"line with others: {counts.first_contradiction}"
+        )
+        warnings[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return text
 
 
 class _Counts(msgspec.Struct):
-    """The lines of a roster: persons, H-numbers among them, faulty lines, contradictory labels."""
+    """Counts of a roster: persons, H-numbers among them, roster errors, contradictory labels."""
 
     entries: int = 0
     h_numbers: int = 0
-    faults: int = 0
-    first_fault: str = ""
+    errors: int = 0
+    first_error: str = ""
     contradictions: int = 0
+    first_contradiction: str = ""
 
 
-async def _counted(roster: Roster) -> _Counts:
+async def _count(roster: Roster) -> _Counts:
+    # Hashes instead of identifiers: smaller, and no person in the memory of a check.
     counts, labels = _Counts(), dict[int, int]()
     async with aclosing(roster.entries()) as lines:
         async for entry in lines:
             if isinstance(entry, RosterLineError):
-                counts.faults += 1
-                counts.first_fault = counts.first_fault or f"{entry.where}: {entry.problem}"
+                counts.errors += 1
+                counts.first_error = counts.first_error or f"{entry.where}: {entry.problem}"
                 continue
-            own = hash((entry.local_ref, entry.cohort))
+            label = hash((entry.local_ref, entry.cohort))
             is_new = (person := hash(entry.off_id.reveal())) not in labels
             counts.entries += is_new
             counts.h_numbers += is_new and entry.is_h_number
-            counts.contradictions += labels.setdefault(person, own) != own
+            if labels.setdefault(person, label) != label:
+                counts.contradictions += 1
+                counts.first_contradiction = counts.first_contradiction or entry.where
     return counts
 
 
-def _questions(probe: NationalId | None) -> Iterator[Question]:
-    """Ordered by dependency. Fix the first failure first."""
+def _checks(probe: NationalId | None) -> Iterator[NamedCheck]:
+    """Ordered by dependency: a failure often causes the failures below it."""
     yield "configuration", check_configuration
     yield "key", check_key
     yield "discovery", check_discovery

@@ -1,4 +1,4 @@
-"""The fields of requests and answers, and the meaning that their names suggest."""
+"""The fields of answers and of schemas, and the meaning that their names suggest."""
 
 import json
 import re
@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from referencing import Registry, Specification
+from referencing.exceptions import Unresolvable
+
 from worker.core.answer import VALUES_MAX
 from worker.core.contract import UUID, SourceText, fields_of
-from worker.core.paths import UNNAMED, leaves, safe_path
+from worker.core.paths import DEPTH_MAX, UNNAMED, leaves, safe_path
 from worker.errors import ContractError, DataContractError
+from worker.masking import masked
 
 PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalidentitynumber")
 """Names of a field with a person's identifier, as ``names_of`` spells them."""
@@ -33,6 +37,14 @@ _FIELDS_MAX: Final = 2_000
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
 _ADDRESSES: Final = ("https://", "http://", "/")
 _NAME: Final = re.compile(r"(?<!=)\b[^\W\d][^.\[\]=+]*")
+_CHOICES: Final = ("allOf", "oneOf", "anyOf")
+_NAMED_NUMBER: Final = re.compile(r"(?<![\w.])(-?\d+)\s*[=:-]\s*\"?([A-Za-z_]\w*)")
+_TAG: Final = re.compile(r"</?\w+>")
+_OF_TYPE: Final = {name: name for name in KINDS.values()} | {
+    "null": "null", "object": "empty object", "array": "empty list",
+}  # fmt: skip
+_OF_FORMAT: Final = {"int32": {"integer"}, "int64": {"integer"}, "uri": {"url"}, "url": {"url"}}
+_SCHEMA_DEPTH_MAX: Final = DEPTH_MAX - 4
 
 
 class Field(NamedTuple):
@@ -64,6 +76,97 @@ class Parameter(NamedTuple):
         return value if is_json else json.dumps(value)
 
 
+class Schemas:
+    """The schemas of an OpenAPI document.
+
+    Args:
+        limit: the number of schemas to read at most. A schema that is used twice counts twice.
+    """
+
+    def __init__(self, document: Any, limit: int) -> None:
+        resource = Specification.OPAQUE.create_resource(document)
+        self._resolver = Registry[Any]().with_resource("", resource).resolver()
+        self._limit = self._left = limit
+
+    def example(self, schema: Any, above: tuple[Any, ...] = ()) -> Any:
+        """An answer as a schema describes it, with a ``Field`` in place of each value.
+
+        An array has one element. An object within itself is a leaf.
+        """
+        merged = self.merged(schema)
+        reference = merged.get("$ref")
+        if (reference and reference in above) or len(above) > _SCHEMA_DEPTH_MAX:
+            return _field(merged)
+        inside = (*above, reference)
+        if "items" in merged:
+            return [self.example(merged["items"], inside)]
+        properties = merged["properties"].items()
+        return {name: self.example(below, inside) for name, below in properties} or _field(merged)
+
+    def merged(self, schema: Any) -> dict[str, Any]:
+        """The keys of a schema and the schemas that it includes. The first value of a key counts.
+
+        Properties, required names and descriptions are combined.
+        """
+        merged, properties = dict[str, Any](), dict[str, Any]()
+        texts, required = list[str](), list[Any]()
+        for part in self._parts(schema):
+            if part.get("type") != "null":  # 3.1 writes a nullable object as a choice with null
+                for key, value in part.items():
+                    merged.setdefault(key, value)
+                for name, inner in member(part, "properties", dict).items():
+                    properties.setdefault(name, inner)
+                texts += filter(None, [member(part, "description", str)])
+                required += member(part, "required", list)
+        merged |= {"required": required} if required else {}
+        return merged | {"properties": properties, "description": "\n".join(texts)}
+
+    def _parts(self, schema: Any) -> list[dict[str, Any]]:
+        """A schema and the schemas that it includes: ``$ref``, ``allOf``, and each choice."""
+        parts, schemas = dict[int, dict[str, Any]](), [schema]
+        for part in schemas:  # grows meanwhile
+            if isinstance(part, dict) and id(part) not in parts:
+                self._left -= 1
+                if self._left < 0:
+                    raise DataContractError(f"more than {self._limit:,} schemas")
+                parts[id(part)] = part
+                schemas += [self._target(part["$ref"])] if "$ref" in part else []
+                schemas += [choice for key in _CHOICES for choice in member(part, key, list)]
+        return [*parts.values()]
+
+    def _target(self, reference: Any) -> Any:
+        try:
+            return self._resolver.lookup(reference).contents
+        except (Unresolvable, ValueError, TypeError, AttributeError):
+            hint = "if it leads to another document, bundle both into one file first"
+            text = f"the reference {masked(json.dumps(reference))} has no target in the document"
+            raise DataContractError(text, hint=hint) from None
+
+
+def _field(schema: dict[str, Any]) -> Field:
+    """The kinds and the named codes that the document has for a leaf."""
+    values = [value for value in member(schema, "enum", list) if type(value) in KINDS]
+    names = member(schema, "x-enumNames", list) or member(schema, "x-enum-varnames", list)
+    codes = {str(value): value if isinstance(value, str) else "" for value in values}
+    if len(names) == len(values):
+        codes = {str(value): str(name) for value, name in zip(values, names, strict=True)}
+    types = member(schema, "type", list) or [schema.get("type")]
+    # .NET 10 declares a number as `["integer", "string"]`, or by its format alone.
+    kinds = {KINDS[type(value)] for value in values}
+    kinds = kinds or _OF_FORMAT.get(member(schema, "format", str), set())
+    kinds = kinds or {_OF_TYPE.get(str(name), "") for name in types}
+    if "integer" in kinds:
+        described = dict(_NAMED_NUMBER.findall(_TAG.sub(" ", schema["description"])))
+        codes |= {value: name for value, name in described.items() if not codes.get(value)}
+    return Field("|".join(sorted(kinds - {""})), 1, codes)
+
+
+def member(value: Any, name: str, kind: type) -> Any:
+    """The member of an object. An empty value if it is absent or of another type."""
+    inner = value.get(name) if isinstance(value, dict) else None
+    return inner if isinstance(inner, kind) else kind()
+
+
 def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
     """The fields of answers by path: ``[]`` is an element, ``?`` may hold an identifier.
 
@@ -92,6 +195,28 @@ def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
         name: Field("|".join(sorted(kinds[name])), counts[name], codes.get(name, {}))
         for name in kinds
     }
+
+
+def names_in_lists(fields: Iterable[str]) -> dict[str, set[str]]:
+    """The names of the fields of each list of objects, by the list's path."""
+    names = defaultdict[str, set[str]](set)
+    for path in fields:
+        array, brackets, leaf = path.partition("[].")
+        if brackets:
+            names[array] |= names_of(leaf)
+    return names
+
+
+def divided(fields: Mapping[str, Field], records: str) -> tuple[dict[str, Field], dict[str, Field]]:
+    """The fields of the records, by their path in a record, and the fields around the records."""
+    inside, around = dict[str, Field](), dict[str, Field]()
+    for path, field in fields.items():
+        if path.startswith(f"{records}[]."):
+            inside[path.removeprefix(f"{records}[].")] = field
+        # Of another list, such as errors[], only the list itself is around the records.
+        elif path.partition("[]")[0] != records:
+            around[path.partition("[]")[0]] = field
+    return inside, around
 
 
 def _kind_of(value: Any) -> str:

@@ -1,7 +1,6 @@
 """Reads the search operations of an OpenAPI 3 document, in JSON or YAML.
 
-Documents are read leniently: a part that is not understood is an open point of the proposal. The
-limit on the number of schemas applies to each area separately.
+Reading is lenient: a part that cannot be read becomes an open point of the proposal.
 """
 
 import json
@@ -12,34 +11,23 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
-from referencing import Registry, Specification
-from referencing.exceptions import Unresolvable
 
-from worker.cli.fields import KINDS, Field, Parameter, fields_in, plain
+from worker.cli.fields import Field, Parameter, Schemas, fields_in, member, plain
 from worker.cli.proposal import Proposal
 from worker.core.answer import TELLING
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
-from worker.core.paths import DEPTH_MAX
 from worker.errors import DataContractError
 from worker.masking import masked
 
 _VALUES_MAX: Final = 1_000_000
-"""Values of a YAML document, after its aliases are replaced."""
+"""Maximum number of values of a YAML document, with each alias replaced by its value."""
 _SCHEMAS_MAX: Final = 20_000
-"""Schemas that are read for one area: one that is used twice counts twice."""
-_DEPTH_MAX: Final = DEPTH_MAX - 4
+"""Maximum number of schemas read for one area."""
 _SEARCH: Final = re.compile(r"(search|query|find|lookup)$")
 _VERSION: Final = re.compile(r"/v(\d+(?:\.\d+)*)(?=/|$)", re.IGNORECASE)
 _PLACES: Final = {"query": "query", "header": "headers"}
 _REASON_MAX: Final = 300
-_CHOICES: Final = ("allOf", "oneOf", "anyOf")
-_NAMED_NUMBER: Final = re.compile(r"(?<![\w.])(-?\d+)\s*[=:-]\s*\"?([A-Za-z_]\w*)")
-_TAG: Final = re.compile(r"</?\w+>")
-_OF_TYPE: Final = {name: name for name in KINDS.values()} | {
-    "null": "null", "object": "empty object", "array": "empty list",
-}  # fmt: skip
-_OF_FORMAT: Final = {"int32": {"integer"}, "int64": {"integer"}, "uri": {"url"}, "url": {"url"}}
 _YAML_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_SCALAR: Final = re.compile(r"true|false|-?(0|[1-9]\d{0,17})")
 
@@ -51,39 +39,38 @@ class Operation(NamedTuple):
     path: str  # begins with the path of its server
     server: str
     remark: str  # the reasons against it
-    levels: tuple[dict[str, Any], dict[str, Any]]  # its path and itself, in the document
+    levels: tuple[dict[str, Any], dict[str, Any]]  # the path item and the operation
     can_be_called: bool
-    is_likely: bool = False  # whether it can be called, and is named like a search of the area
+    is_likely: bool = False  # it can be called, and has the name of a search of the area
 
 
 class OpenApi:
-    """A document.
+    """An OpenAPI 3 document.
 
     Args:
-        base_path: the path of ``api.base_url``, which a contract's path does not repeat.
+        base_path: the path of ``api.base_url``, which the path of a contract does not repeat.
 
     Raises:
-        DataContractError: it is no OpenAPI 3 document.
+        DataContractError: the content is not an OpenAPI 3 document.
     """
 
     def __init__(self, content: bytes, base_path: str = "") -> None:
         self._document = _parsed(content)
-        if _in(self._document, "swagger", object):
+        if member(self._document, "swagger", object):
             hint = "convert it first: `npx swagger2openapi FILE --outfile openapi3.json`"
             raise DataContractError("a Swagger 2.0 document, not OpenAPI 3", hint=hint)
-        if not _in(self._document, "openapi", str).startswith("3"):
+        if not member(self._document, "openapi", str).startswith("3"):
             raise DataContractError("not an OpenAPI 3 document", hint="it begins with `openapi: 3`")
-        resource = Specification.OPAQUE.create_resource(self._document)
-        self._resolver = Registry[Any]().with_resource("", resource).resolver()
-        self._base_path, self._schemas_left = base_path.rstrip("/"), _VALUES_MAX
+        self._base_path = base_path.rstrip("/")
+        self._schemas = Schemas(self._document, _VALUES_MAX)
         self.operations = [*self._read_operations()]
 
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
-        """The operations that could be meant, the likeliest first; all if no name fits."""
+        """The candidates for the search of an area, the likeliest first. All if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
         for operation in self.operations:
             path, is_in_force = operation.path, operation.path == in_force.path
-            names = plain(path), plain(_in(operation.levels[1], "operationId", str))
+            names = plain(path), plain(member(operation.levels[1], "operationId", str))
             matches = [is_in_force or word in "".join(names) for word in words]
             is_search = is_in_force or any(map(_SEARCH.search, names))
             is_likely = any(matches) and is_search and operation.can_be_called
@@ -101,8 +88,9 @@ class OpenApi:
         candidates: list[Operation],
         chosen: Operation | None,
     ) -> Proposal:
-        """An area's part of a contract, if the document has its search."""
-        proposal, self._schemas_left = Proposal(area, in_force, is_complete=True), _SCHEMAS_MAX
+        """The proposal for an area from the chosen operation."""
+        proposal = Proposal(area, in_force, is_complete=True)
+        self._schemas = Schemas(self._document, _SCHEMAS_MAX)
         others = [other for other in candidates if chosen is None or other.name != chosen.name]
         for operation in others if chosen is None else [chosen, *others]:
             remark = "chosen" if operation is chosen else operation.remark
@@ -127,33 +115,34 @@ class OpenApi:
         _, body = operation.levels
         request = self._schema(body.get("requestBody"))
         proposal.parameters = [*self._parameters(operation, request)]
-        proposal.send_person(fields_in([self._example(request)]))
-        answers = _in(body, "responses", dict)
+        proposal.send_person(fields_in([self._schemas.example(request)]))
+        answers = member(body, "responses", dict)
         code = next((code for code in ("200", "2XX", "default") if code in answers), "")
-        answer = self._merged(answers.get(code))
-        names = [name.lower() for name in _in(answer, "headers", dict)]
+        answer = self._schemas.merged(answers.get(code))
+        names = [name.lower() for name in member(answer, "headers", dict)]
         headers = {HEADER + name: Field("header") for name in TELLING if name in names}
         statuses = [status for status in (204, 404) if str(status) in answers]
-        proposal.read([self._example(self._schema(answer))], headers, statuses)
+        proposal.read([self._schemas.example(self._schema(answer))], headers, statuses)
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
         """The parameters in the query and the headers, and the first level of the body."""
         parameters = dict[tuple[str, str], dict[str, Any]]()
         for level in operation.levels:  # those of an operation replace those of its path
-            for parameter in map(self._merged, _in(level, "parameters", list)):
-                place = _PLACES.get(_in(parameter, "in", str), "")
-                schema = self._merged(parameter.get("schema"))
-                parameters[place, _in(parameter, "name", str)] = {**schema, **parameter}
+            for parameter in map(self._schemas.merged, member(level, "parameters", list)):
+                place = _PLACES.get(member(parameter, "in", str), "")
+                schema = self._schemas.merged(parameter.get("schema"))
+                parameters[place, member(parameter, "name", str)] = {**schema, **parameter}
         for (place, name), parameter in parameters.items():
-            if place:
+            if place:  # no cookie, and no parameter in the path
                 yield Parameter(place, name, parameter.get("required") is True, parameter)
-        required = {str(n) for part in self._parts(request) for n in _in(part, "required", list)}
-        for name, schema in self._merged(request)["properties"].items():
-            yield Parameter("body", name, name in required, self._merged(schema))
+        body = self._schemas.merged(request)
+        required = member(body, "required", list)
+        for name, schema in body["properties"].items():
+            yield Parameter("body", name, name in required, self._schemas.merged(schema))
 
     def _read_operations(self) -> Iterator[Operation]:
-        for path, reference in _in(self._document, "paths", dict).items():
-            item = self._merged(reference)
+        for path, reference in member(self._document, "paths", dict).items():
+            item = self._schemas.merged(reference)
             for method in ("post", "get"):
                 body = item.get(method)
                 if isinstance(body, dict):
@@ -172,21 +161,21 @@ class OpenApi:
     def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The reasons why the worker cannot call an operation."""
         if method != "post":
-            yield "a GET operation: the worker sends POST, and no identifier in an address"
+            yield "a GET operation: an identifier is never sent in an address"
         if "{" in path:
-            yield "a parameter in its path: write into `path` the path as it is called"
+            yield "a parameter in its path"
         with suppress(DataContractError):
-            kinds = [*_in(self._merged(body.get("requestBody")), "content", dict)]
+            kinds = [*member(self._schemas.merged(body.get("requestBody")), "content", dict)]
             if kinds and not any("json" in kind or kind == "*/*" for kind in kinds):
                 yield f"no JSON: it takes {kinds[0]}, which the worker does not send"
 
     def _server(self, *levels: dict[str, Any]) -> tuple[str, str]:
         """The first server of an operation, and the part of its path that a contract repeats."""
-        servers = [s for level in (*levels, self._document) for s in _in(level, "servers", list)]
+        servers = [s for level in (*levels, self._document) for s in member(level, "servers", list)]
         server: Any = next(iter(servers), {})
-        url, path, base = _in(server, "url", str), "", self._base_path
-        for name, variable in _in(server, "variables", dict).items():
-            url = url.replace(f"{{{name}}}", _in(variable, "default", str))
+        url, path, base = member(server, "url", str), "", self._base_path
+        for name, variable in member(server, "variables", dict).items():
+            url = url.replace(f"{{{name}}}", member(variable, "default", str))
         with suppress(ValueError):
             path = urlsplit(url).path.strip("./")
         path = f"/{path}" if path else ""
@@ -194,77 +183,9 @@ class OpenApi:
 
     def _schema(self, message: Any) -> Any:
         """The schema of a request or a response in JSON."""
-        content = _in(self._merged(message), "content", dict)
+        content = member(self._schemas.merged(message), "content", dict)
         kinds = (kind for kind in content if "json" in kind and "problem" not in kind)
-        return _in(content, next(kinds, "*/*"), dict).get("schema")
-
-    def _example(self, schema: Any, above: tuple[Any, ...] = ()) -> Any:
-        """An answer as a schema describes it, with a ``Field`` in place of each value.
-
-        An array has one element. An object within itself is a leaf.
-        """
-        merged = self._merged(schema)
-        reference = merged.get("$ref")
-        if (reference and reference in above) or len(above) > _DEPTH_MAX:
-            return _field(merged)
-        inside = (*above, reference)
-        if "items" in merged:
-            return [self._example(merged["items"], inside)]
-        properties = merged["properties"].items()
-        return {name: self._example(below, inside) for name, below in properties} or _field(merged)
-
-    def _parts(self, schema: Any) -> list[dict[str, Any]]:
-        """The schemas that one is made of: its references, ``allOf``, and each choice."""
-        parts, schemas = dict[int, dict[str, Any]](), [schema]
-        for part in schemas:  # grows meanwhile
-            if isinstance(part, dict) and id(part) not in parts:
-                self._schemas_left -= 1
-                if self._schemas_left < 0:
-                    raise DataContractError(f"more than {_SCHEMAS_MAX:,} schemas")
-                parts[id(part)] = part
-                schemas += [self._target(part["$ref"])] if "$ref" in part else []
-                schemas += [choice for key in _CHOICES for choice in _in(part, key, list)]
-        return [*parts.values()]
-
-    def _target(self, reference: Any) -> Any:
-        try:
-            return self._resolver.lookup(reference).contents
-        except (Unresolvable, ValueError, TypeError, AttributeError):
-            hint = "if it leads to another document, bundle both into one file first"
-            text = f"the reference {masked(json.dumps(reference))} has no target in the document"
-            raise DataContractError(text, hint=hint) from None
-
-    def _merged(self, value: Any) -> dict[str, Any]:
-        """An object with the keys of its parts, of which the first counts.
-
-        Properties and descriptions are those of all parts.
-        """
-        merged, properties, texts = dict[str, Any](), dict[str, Any](), list[str]()
-        for part in self._parts(value):
-            if part.get("type") != "null":
-                for key, item in part.items():
-                    merged.setdefault(key, item)
-                for name, schema in _in(part, "properties", dict).items():
-                    properties.setdefault(name, schema)
-                texts.append(_in(part, "description", str))
-        return merged | {"properties": properties, "description": "\n".join(filter(None, texts))}
-
-
-def _field(schema: dict[str, Any]) -> Field:
-    """The kinds of a leaf, and its codes with their names, as far as the document has them."""
-    values = [value for value in _in(schema, "enum", list) if type(value) in KINDS]
-    names = _in(schema, "x-enumNames", list) or _in(schema, "x-enum-varnames", list)
-    codes = {str(value): value if isinstance(value, str) else "" for value in values}
-    if len(names) == len(values):
-        codes = {str(value): str(name) for value, name in zip(values, names, strict=True)}
-    types = _in(schema, "type", list) or [schema.get("type")]
-    # .NET 10 declares a number as `["integer", "string"]`, or by its format alone.
-    kinds = {KINDS[type(value)] for value in values} or _OF_FORMAT.get(_in(schema, "format", str))
-    kinds = kinds or {_OF_TYPE.get(str(name), "") for name in types}
-    if "integer" in kinds:
-        described = dict(_NAMED_NUMBER.findall(_TAG.sub(" ", schema["description"])))
-        codes |= {value: name for value, name in described.items() if not codes.get(value)}
-    return Field("|".join(sorted(kinds - {""})), 1, codes)
+        return member(content, next(kinds, "*/*"), dict).get("schema")
 
 
 def _parsed(content: bytes) -> Any:
@@ -300,9 +221,3 @@ def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(members):
         raise DataContractError("an object has a key twice: correct the document")
     return values
-
-
-def _in(value: Any, name: str, kind: type) -> Any:
-    """The member of an object, if it is of this kind; empty if not."""
-    member = value.get(name) if isinstance(value, dict) else None
-    return member if isinstance(member, kind) else kind()

@@ -1,6 +1,6 @@
-"""One call of the program, its options, and those that several commands share.
+"""One call of the program, and the options that commands share.
 
-The options of every command may stand before or after its name, and are found in ``Cli``.
+You can give the common options before or after the command's name. ``Cli`` has their values.
 """
 
 import contextlib
@@ -8,7 +8,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import cleandoc
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+_NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 _NEW_OBJECTS_MAX: Final = 5_000
-"""How many are made before the garbage collector looks through them."""
+"""New objects before the garbage collector scans them."""
 
 
 class Cli:
     """One call of the program.
 
     Attributes:
-        config_file: of ``--config``.
-        as_json: of ``--json``.
-        flags: values by configuration key, each with the flag that it came from.
-        keeps_code: the command ends with its own code although its result could not be written:
-            what a run did is in the ledger.
+        config_file: the value of ``--config``.
+        as_json: whether ``--json`` is set.
+        flags: values by configuration key, each with the flag that set it.
+        keeps_code: the command keeps its exit code even if its output cannot be written, because
+            the ledger has the result of a run.
     """
 
     def __init__(self) -> None:
@@ -52,13 +53,13 @@ class Cli:
         self.keeps_code = False
 
     def load(self, purpose: "Purpose | None") -> "App":
-        """The configured app; logging is set up on the way.
+        """Read the configuration, set up logging, and return the app.
 
         Args:
-            purpose: what the command is about to do (``worker.config.needs.Purpose``).
+            purpose: decides which keys are required (``worker.config.needs.Purpose``).
 
         Raises:
-            ConfigurationError: every fault of the configuration at once.
+            ConfigurationError: the configuration has errors. The message lists all of them.
         """
         from worker.app import App  # noqa: PLC0415 - takes a second: not for --help
         from worker.config import load  # noqa: PLC0415 - as above
@@ -76,9 +77,9 @@ class Cli:
         return App(loaded=loaded, runtime=real_runtime())
 
     def emit(self, result: Any, text: Callable[[], None] | None = None) -> None:
-        """Print the command's result: as JSON, or what ``text`` prints, or its names and values.
+        """Print the command's result as JSON, or with ``text``, or as names and values.
 
-        What would control a terminal is written out.
+        Control characters are escaped.
         """
         if self.as_json:
             print_json(result)
@@ -88,11 +89,8 @@ class Cli:
         print(fitted(visible_lines(printed.getvalue()), sys.stdout), end="", flush=True)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run the command's coroutine to its end.
-
-        What is imported by now is never garbage, and is not looked through again and again: a
-        part of the processor time of a run.
-        """
+        """Run the command's coroutine to its end."""
+        # Imported objects are never garbage. Scanning them again costs processor time in a run.
         gc.freeze()
         gc.set_threshold(_NEW_OBJECTS_MAX)
         gc.enable()
@@ -100,7 +98,7 @@ class Cli:
 
 
 def duration(text: str) -> timedelta:
-    """The type of an option that takes ``30s``, ``15m``, ``12h`` or ``7d``."""
+    """Parse the value of an option such as ``30s``, ``15m``, ``12h`` or ``7d``."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -108,14 +106,14 @@ def duration(text: str) -> timedelta:
 
 
 def path(text: str) -> Path:
-    """The type of an option that names a file or a folder, made absolute for messages."""
+    """Parse a path. It becomes absolute, so that messages show the folder."""
     if not text:
         raise click.BadParameter("the path is empty")
     return Path(text).absolute()
 
 
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
-    """An option that gives a configuration key; the command does not get it as an argument."""
+    """Return an option that sets a configuration key. The command does not get it as argument."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value not in {None, ()}:
@@ -177,11 +175,35 @@ COMMON: Final = (
         help="Print one JSON document instead of text (docs/reference/json-documents.md).",
     ),
 )
-"""The options of every command, each as what adds it to one."""
+"""Decorators that add the common options to a command."""
+
+
+class _Formatter(click.HelpFormatter):
+    """Breaks no line at a hyphen, because a broken command cannot be copied."""
+
+    def write_text(self, text: str) -> None:
+        """Write the text of the help, in lines."""
+        super().write_text(text.replace("-", _NO_BREAK))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **more: Any) -> None:
+        """Write names beside their texts."""
+        super().write_dl(
+            [(name, text.replace("-", _NO_BREAK)) for name, text in rows], *args, **more
+        )
+
+    def getvalue(self) -> str:
+        """The help."""
+        return super().getvalue().replace(_NO_BREAK, "-")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 class Command(click.Command):
-    """A command with the options of every command. The first paragraph of its help is for lists."""
+    """A command with the common options. Lists of commands show its first paragraph."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -192,15 +214,17 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of commands with the common options."""
 
     command_class = Command
+    context_class = _Context
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """As click does; but what is meant begins alike: ``lease`` does not lead to ``erase``."""
+        """Resolve a command as click does, with fewer suggestions."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
+            # Suggest only names with the same first letter: ``lease`` must not suggest ``erase``.
             word = error.command_name
             alike = [name for name in self.commands if name[:1] == word[:1]]
             raise click.NoSuchCommand(word, possibilities=alike, ctx=ctx) from None
@@ -210,7 +234,8 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
-    type=click.Choice(["patient-safety", "patient-privacy"]),  # core.area takes long to load
+    # Not from core.area, which takes long to import: --help would be slow.
+    type=click.Choice(["patient-safety", "patient-privacy"]),
     metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )

@@ -1,4 +1,4 @@
-"""Results on standard output, errors on standard error or as a document."""
+"""Results on standard output. Errors on standard error, or as a JSON document."""
 
 import contextlib
 import io
@@ -27,38 +27,39 @@ IDENTIFIER_HINT: Final = (
 )
 _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
-"""Columns of a table, so that no row is broken here; ``fitted`` does that on a terminal."""
-_STATUS_MAX: Final = 220
-"""Characters of the status of a unit, so that an alert of one line fits into a text message."""
+"""Columns of a table. Rows are never wrapped here, because ``fitted`` wraps for a terminal."""
+_STATUS_MAX: Final = 180
+"""Maximum length of a unit's status. With its commands, an alert has at most 400 characters."""
 
 
 def instant(at: datetime | None) -> str:
-    """A time as text, in UTC and to the second."""
+    """Format a time in UTC, to the second."""
     return "never" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span(seconds: float) -> str:
-    """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
+    """Format a duration: to the second below one hour, else to the minute, such as ``5h12m``."""
     unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
     return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
 
 
 def fitted(text: str, stream: TextIO, *, hanging: int = 2) -> str:
-    """The text with long lines broken between words, if the stream is a terminal.
+    """Wrap long lines between words, if the stream is a terminal.
 
     Args:
-        hanging: the indent of the lines that are added, beyond that of the broken line.
+        hanging: extra indent of the continuation lines.
     """
     if not stream.isatty():
         return text
     width = shutil.get_terminal_size().columns
-    return "".join(_broken(line, width, hanging) for line in text.splitlines(keepends=True))
+    return "".join(_wrapped(line, width, hanging) for line in text.splitlines(keepends=True))
 
 
-def _broken(line: str, width: int, hanging: int) -> str:
+def _wrapped(line: str, width: int, hanging: int) -> str:
     if len(line.rstrip()) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + hanging)
+    # Long words are paths, hashes and commands, which a reader copies: they stay whole.
     pieces = textwrap.wrap(
         line.rstrip(),
         width,
@@ -72,7 +73,7 @@ def _broken(line: str, width: int, hanging: int) -> str:
 def print_table(
     heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "", gap: int = 2
 ) -> None:
-    """Print rows in aligned columns, under heads if there are any."""
+    """Print rows in aligned columns, with a line of heads unless ``heads`` is empty."""
     from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
@@ -84,6 +85,7 @@ def print_table(
         justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
         table.add_column(head, justify=justify, header_style="none")
     for row in rows:
+        # Text, not str: Rich would read square brackets in a value as markup.
         table.add_row(*(Text(_cell(value)) for value in row))
     console = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
     with console.capture() as printed:
@@ -93,7 +95,7 @@ def print_table(
 
 
 def print_document(document: Mapping[str, Any], *, indent: str = "") -> None:
-    """Print a document's names beside their values, and what it has several of below, or none."""
+    """Print a document as names and values. Lists follow, each item as a document of its own."""
     named = {name.replace("_", " "): value for name, value in document.items()}
     lists = {name: value for name, value in named.items() if isinstance(value, list)}
     cells = [(name, _cell(value)) for name, value in named.items() if name not in lists]
@@ -122,21 +124,21 @@ def _cell(value: Any) -> str:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     print(json_text(document), end="", flush=True)
 
 
 def json_text(document: Any) -> str:
-    """A result as a JSON document in ASCII; see ``plain``."""
+    """Return a result as a JSON document in ASCII. See ``plain``."""
     return json.dumps(plain(document), indent=2) + "\n"
 
 
 def plain(document: Any, *kept: type) -> Any:
-    """A result as a JSON document has it: times are texts in ISO 8601 and UTC.
+    """Convert a result to JSON types. Times become text in ISO 8601 and UTC.
 
     Args:
         document: a mapping, or a dataclass or struct whose fields are the document's members.
-        kept: types of values that stay what they are.
+        kept: types of values that are not converted.
     """
     from msgspec import to_builtins  # noqa: PLC0415 - not for --help
 
@@ -148,9 +150,9 @@ def _plain(value: Any) -> Any:
 
 
 def notify(*assignments: str) -> None:
-    """Notify systemd (sd_notify(3)). An alert repeats the last ``STATUS=``, which is shortened.
+    """Notify systemd (sd_notify(3)). Does nothing if systemd is absent or does not listen.
 
-    Without systemd, and if it does not listen, nothing happens.
+    An alert repeats the last ``STATUS=``, so a long one is shortened.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address.startswith("@"):  # the null byte of an abstract socket (unix(7))
@@ -164,32 +166,32 @@ def notify(*assignments: str) -> None:
 
 
 def report_call(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> None:
-    """A wrong call. Click repeats what it was given, which may be an identifier."""
+    """Report a usage error of click, with an example of the command."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
         print(error.format_message(), file=sys.stderr)
         return
-    wrong = UsageError(error.format_message())
+    usage_error = UsageError(error.format_message())
     if any(masked(word) != word for word in arguments):
-        wrong.hint = IDENTIFIER_HINT
+        usage_error.hint = IDENTIFIER_HINT
     elif isinstance(error, click.UsageError) and error.ctx is not None:
         example = _EXAMPLE.search(error.ctx.command.help or "")
-        wrong.hint = f"for example {' '.join(example[1].split())}; " if example else ""
-        wrong.hint += f"`{error.ctx.command_path} --help` shows the usage"
-    report_error(wrong, as_json=as_json)
+        usage_error.hint = f"for example {' '.join(example[1].split())}; " if example else ""
+        usage_error.hint += f"`{error.ctx.command_path} --help` shows the usage"
+    report_error(usage_error, as_json=as_json)
 
 
 def report_error(error: WorkerError, *, as_json: bool) -> None:
-    """An error with a name: what is wrong, where, and what to do."""
+    """Report an error with its hint, on standard error or as a JSON document."""
     notify(f"STATUS={error.message}")
     if as_json:
-        fault = {
+        document = {
             "exit_code": error.exit_code,
             "name": error.exit_code.name.lower(),
             "message": error.message,
             "hint": error.hint,
             "problems": error.problems,
         }
-        print_json({"error": fault})
+        print_json({"error": document})
         return
     lines = [f"pts-worker: {error.message}"]
     if error.hint:
@@ -198,11 +200,12 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:
-    """A bug: its traceback without values, and where to report it."""
+    """Report a bug, with its traceback."""
+    # Without the values of a usual traceback, which may be identifiers.
     print(safe_traceback(error), file=sys.stderr)
     bug = WorkerError(
         f"this is a bug ({type(error).__name__})",
-        hint="please report it with the traceback above; it holds no personal values",
+        hint="please report it with the traceback above; it contains no personal values",
     )
     bug.exit_code = ExitCode.BUG
     report_error(bug, as_json=as_json)

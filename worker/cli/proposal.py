@@ -1,7 +1,7 @@
-"""Proposes an area's contract for answers, be they live or described by a document.
+"""Proposes the contract of an area from live answers, or from the example of a document.
 
-Columns are recognised by name: case, underscores and nesting aside. Nothing is proposed for
-``ignore``: only a person can know that a field never means that records are missing.
+A field becomes a column by its name, without case, underscores and nesting. Nothing is proposed for
+``ignore``, because only a person can decide that a field never means that records are missing.
 """
 
 import json
@@ -17,7 +17,9 @@ from worker.cli.fields import (
     PERSON_NAMES,
     Field,
     Parameter,
+    divided,
     fields_in,
+    names_in_lists,
     names_of,
     plain,
     roles_of,
@@ -38,12 +40,10 @@ _OK: Final = 200
 _REMARKS: Final = ("example", "enum", "description")
 _HINT_MAX: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
+_NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
+_WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMES_A_PERSON: Final = re.compile("name|navn|e?mail|epost|phone|telefon|user|hpr|author|employee")
-_COMPARED: Final = (
-    "query", "headers", "empty_status", "expect", "answer_person", "paging", "total", "ignore",
-    "columns",
-)  # fmt: skip
 _OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
 _VALUE: Final = "Which value should we send as {}?"
 _EMPTY: Final = "What is the answer for a person without restrictions, and for an unknown person?"
@@ -62,30 +62,30 @@ _QUESTIONS: Final = {
     "required": "Which field of a record is {}?",
     "values": "Which values can {} have, and what does each mean?",
 }
-"""To NHN, by the key of the contract that it is about."""
+"""The question to NHN for an open point, by key of the contract."""
 
 
 class Note(NamedTuple):
     """An open point."""
 
-    key: str  # or table of the contract that it is about
+    key: str  # the key or table of the contract
     text: str
-    question: str  # to NHN, if only they can close it
+    question: str  # to NHN, if only NHN can close it
 
 
 class Proposal:
     """A proposal for one area.
 
     Args:
-        is_complete: the fields are all that there are, as in a document: a declared column without
-            one is removed. Live answers about other persons may have more.
+        is_complete: the fields are complete, as in a document, so a declared column without a
+            field is removed. Live answers about other persons may have more fields.
 
     Attributes:
-        table: the keys of the contract, at first those in force.
-        contract: the proposed contract; None if that in force stands.
-        parameters: those of a request, if a document declares them.
+        table: the keys of the proposed contract. They begin as those in force.
+        contract: the proposed contract. None if there is no list of records.
+        parameters: the parameters of a request that a document declares.
         candidates: lines of ``extra`` for fields of records that no column uses.
-        operations, facts, fields: to be shown.
+        operations, facts, fields: rows and lines of the output.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Proposal:
     ) -> None:
         self._area, self._in_force, self._is_complete = area, in_force, is_complete
         self._source = "the document" if is_complete else "these answers"
-        self._before, self.table = (in_force.model_dump(mode="json") for _ in range(2))
+        self.table = in_force.model_dump(mode="json")
         self.contract: AreaContract | None = None
         self.parameters, self.notes = list[Parameter](), list[Note]()
         self.operations, self.fields = list[dict[str, str]](), list[dict[str, Any]]()
@@ -107,29 +107,25 @@ class Proposal:
     def read(
         self, answers: Sequence[Any], headers: Mapping[str, Field], statuses: Iterable[int] = ()
     ) -> None:
-        """Propose a contract for answers, and the headers and statuses that came with them.
+        """Propose a contract from answers with their headers and statuses.
 
         Args:
-            answers: live ones, some perhaps without a list of records, or the document's example.
+            answers: live answers, also some without a list of records, or a document's example.
         """
         fields = fields_in(answers)
         for path, field in {**fields, **headers}.items():
             row = {"field": path.removeprefix("[]."), "kinds": field.kinds}
             self.fields.append({**row, "records": field.records})
-        records = self._list_of_records(fields)
+        records = self._list_of_records(names_in_lists(fields))
         if records is None:
             return
         self.table["records"] = records
-        before, inside, around = f"{records}[].", dict[str, Field](), dict(headers)
-        for path, field in fields.items():
-            if path.startswith(before):
-                inside[path.removeprefix(before)] = field
-            elif path.partition("[]")[0] != records:
-                around[path.partition("[]")[0]] = field
+        inside, around = divided(fields, records)
+        around = {**headers, **around}
         self._declare_records(inside)
         self._declare_around(around)
         if self._is_complete:
-            self._declare_parameters()
+            self._declare_parameters()  # paging has a parameter of its own, so it comes first
         self._declare_empty(records, answers, {*statuses})
         try:
             self.contract = AreaContract.model_validate_json(json.dumps(self.table))
@@ -139,14 +135,18 @@ class Proposal:
                 self.note(str(*error["loc"][:1]) or "records", text)
         else:
             self._note_refusals(self.contract, around)
-            self._note_losses()
             self._offer(self.contract, inside)
 
     def send_person(self, fields: Mapping[str, Field]) -> None:
         """Declare in which field of the body the person's identifier goes."""
-        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
         if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
             return
+        persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
+        body_fields = [each for each in self.parameters if each.place == "body"]
+        required = [each.name for each in body_fields if each.is_required]
+        if not persons and len(required) == 1:
+            persons, text = required, f"{required[0]!r} is the only required field"
+            self.note("body", f"{text}: check that it takes the person's identifier", required)
         if not persons:
             text = "no field in the document takes the person's identifier"
             self.note("body", text, ["the person's identifier"])
@@ -156,23 +156,18 @@ class Proposal:
             body = {name: body}
         self.table["body"] = body
 
-    def _list_of_records(self, fields: Iterable[str]) -> str | None:
-        """The declared list; else the one whose elements have the most names of a restriction."""
-        inside = defaultdict[str, set[str]](set)
-        for path in fields:
-            array, brackets, leaf = path.partition("[].")
-            if brackets:
-                inside[array] |= names_of(leaf)
+    def _list_of_records(self, lists: Mapping[str, set[str]]) -> str | None:
+        """The declared list, or the list whose elements have most field names of a restriction."""
         names = {*_IDS, *PERSON_NAMES, *(plain(column.name) for column in self._area.columns)}
-        most = max((len(inside[array] & names) for array in inside), default=0)
-        best = [array for array in inside if len(inside[array] & names) == most]
-        declared = [array for array in inside if plain(array) == plain(self._in_force.records)]
+        most = max((len(inside & names) for inside in lists.values()), default=0)
+        best = [path for path, inside in lists.items() if len(inside & names) == most]
+        declared = [path for path in lists if plain(path) == plain(self._in_force.records)]
         if declared or len(best) == 1:
             return (declared or best)[0]
-        lists = " and ".join(array or "the answer itself" for array in inside) or "none"
-        text = f"one list of objects must be that of the records; in {self._source}: {lists}"
+        paths = " and ".join(path or "the answer itself" for path in lists) or "none"
+        text = f"one list of objects must be that of the records; in {self._source}: {paths}"
         remedy = "; set `records`, name this file in api.contract_file, and run this again"
-        self.note("records", text + (remedy if inside else ""), [])
+        self.note("records", text + (remedy if lists else ""), [])
         return None
 
     def _declare_records(self, fields: Mapping[str, Field]) -> None:
@@ -206,7 +201,7 @@ class Proposal:
             self.note("person", text if having else none, [])
 
     def _declare_missing(self, names: Sequence[str]) -> None:
-        """Note the declared columns without a field; a document's lack removes them."""
+        """Note the declared columns without a field. For a document, remove them."""
         if required := [name for name in names if name in self._in_force.required]:
             self.note("required", f"no field in {self._source} is {', '.join(required)}", required)
         optional = [name for name in names if name not in required]
@@ -218,12 +213,16 @@ class Proposal:
             self.table["volatile"] = [kept for kept in self.table["volatile"] if kept != name]
 
     def _declare_codes(self, column: Column, path: str, field: Field) -> None:
-        """Declare the meaning of a text column's values, as far as the document names them."""
+        """Declare the names of a text column's values that the document has."""
         effect, declared = self._area.effect, self.table["values"].get(column.name, {})
         is_code = column.name == effect.code
         codes = [code for _, codes in effect.groups for code in codes] if is_code else column.codes
         spellings = {plain(code): code for code in codes}
-        values = {value: spellings.get(plain(name), name) for value, name in field.codes.items()}
+        values = dict[str, str]()
+        for value, name in field.codes.items():
+            code = _WORD.sub("_", name).upper()  # in .NET, NORN_EPO is called NornEpo
+            has_group = is_code and group_of(effect, code)
+            values[value] = spellings.get(plain(name)) or (code if has_group else name)
         is_declared = {*values} <= {*declared} if values else declared
         if "integer" in field.kinds and not is_declared:
             names = ", ".join(f"{value} {name}".strip() for value, name in values.items()) or "none"
@@ -240,9 +239,10 @@ class Proposal:
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare the fields around the records that have a role. The worker refuses others.
 
-        A declaration in force stands if its field is there. ``ignore`` applies to the same list.
+        A declaration in force is kept if its field exists, and ``ignore`` if the list is the same.
         """
         table, in_force = self.table, self._in_force
+        # In another envelope, a field of the same name can mean that records are missing.
         is_moved = plain(table["records"]) != plain(in_force.records)
         kept = {*around} if self._is_complete else {*around, *in_force.ignore}
         table["ignore"] = [path for path in in_force.ignore if path in kept and not is_moved]
@@ -278,14 +278,14 @@ class Proposal:
         return None
 
     def _asking(self, style: str, field: str, asks: Sequence[Parameter]) -> dict[str, Any]:
-        """How a request asks for a page: as the document shows, or the contract in force."""
-        in_force, name = self._before["paging"] or {}, field.rpartition(".")[2]
+        """The keys that a request for a page needs, from the document or the contract in force."""
+        in_force, name = self._in_force.paging, field.rpartition(".")[2]
         for parameter in sorted(asks, key=lambda each: plain(each.name) != plain(name))[:1]:
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
             asking = {"send_as": parameter.name, "send_in": parameter.place}
             return asking | ({"first": 0} if first == 0 else {})
-        if in_force.get("style") == style:
-            return {key: in_force.get(key) for key in ("send_as", "send_in", "first")}
+        if in_force and in_force.style == style:
+            return in_force.model_dump(include={"send_as", "send_in", "first"})
         text = f"no request is shown that asks for the next page: {name!r} is a guess"
         self.note("paging", text, [])
         return {"send_as": name}
@@ -314,8 +314,9 @@ class Proposal:
                 self.facts.append(f"{place}: optional, not sent: {', '.join(optional)}")
 
     def _declare_empty(self, records: str, answers: Sequence[Any], statuses: set[int]) -> None:
-        """Declare how an answer without records looks."""
+        """Declare the form of an answer without records."""
         lists = [find(answer, parse_path(records)) for answer in answers] if records else []
+        # A list that is null or absent means no records. Every other answer without it is refused.
         if None in lists and self._in_force.no_records == "failure":
             self.table["no_records"] = "empty"
             answers_without = counted(lists.count(None), "answer")
@@ -331,32 +332,35 @@ class Proposal:
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
         """Note the fields around the records that nothing declares."""
         declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
-        refused = dict[str, None]()
+        refused, unnamed = dict[str, None](), list[str]()
+        # Only later pages have a link to the page before, and `learn` reads first pages.
+        links = [] if self._is_complete else [path for path in around if _NEXT.search(path)]
+        around = {**around, **{_NEXT.sub("prev", path): around[path] for path in links}}
         for path, field in around.items():
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
             is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
-            if path not in declared and not is_null:
+            if path in declared or is_null:
+                continue
+            if self._is_complete and field.kinds == "empty object":
+                unnamed.append(path)
+            else:
                 parent = path.rpartition(".")[0]  # an object of a document: it may be null, too
                 is_used = any(place.startswith(f"{parent}.") for place in declared)
                 is_named = parent and self._is_complete and not is_used
                 refused |= dict.fromkeys([parent, path] if is_named else [path])
+        if unnamed:
+            text = f"the document does not name the fields in {', '.join(unnamed)}: answers do"
+            self.note("ignore", f"{text}. Run `pts-worker contract learn`")
         if refused:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
             self.note("ignore", f"{text} that records are missing", [*refused])
 
-    def _note_losses(self) -> None:
-        """Note the declarations in force without a counterpart."""
-        for key in _COMPARED:
-            after = {plain(name) for name in _names(self.table[key])}
-            lost = [name for name in _names(self._before[key]) if plain(name) not in after]
-            if lost:
-                self.note(key, f"in force, and not in {self._source}: {', '.join(lost)}")
-
     def _offer(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
-        """Offer the fields that no column uses for ``extra``, which holds one list at most."""
+        """List the fields that no column uses as candidates for ``extra``."""
         for path, field in fields.items():
             array, _, leaf = path.rpartition("[].")
+            # A source can have one list with ``each``, so a list within a list cannot be an extra.
             is_container = path.endswith("[]") or "[]" in array or "empty" in field.kinds
             if path not in contract.record_paths and not is_container and UNNAMED not in path:
                 name = re.sub(r"\W+", "_", path).strip("_").lower()
@@ -366,17 +370,10 @@ class Proposal:
                 self.candidates.append(line + remark if is_personal else line)
 
 
-def _names(value: Any) -> list[str]:
-    """The names that a key declares. For paging, the style."""
-    if isinstance(value, dict) and "style" in value:
-        return [str(value["style"])]
-    return [value] if value and isinstance(value, str) else [*map(str, value or ())]
-
-
 def learned(
     area: ResourceArea, in_force: AreaContract, responses: Sequence[HttpResponse]
 ) -> Proposal:
-    """The proposal of live answers. Of a refusal, it shows only the names of the fields."""
+    """The proposal from live answers. For a refusal, it has only the names of the fields."""
     proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
     statuses = Counter(response.status for response in responses)
     for response in responses:

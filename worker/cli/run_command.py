@@ -1,4 +1,4 @@
-"""A run as ``sync``, ``backfill`` and ``schedule`` execute it: shown, stopped, logged and reported.
+"""A run of ``sync``, ``backfill`` or ``schedule``, with its bar, signals, metrics and report.
 
 An error of the bar, systemd, metrics or pings does not affect the run.
 """
@@ -40,22 +40,25 @@ log = structlog.get_logger(__name__)
 
 HEARTBEAT_S: Final = 60
 _PATIENCE_S: Final = 1.0
-"""How long a database that is away is waited for, for metrics alone."""
+"""How long to wait for an unreachable database, if only metrics need it."""
 _RATE_S: Final = 60.0
 _ABOUT: Final = 1.01
-"""A header and blank lines count as persons, and a last line without its end does not."""
+"""Tolerance of the expected number: blank lines count, a last line without line end does not."""
 _IN_SUMMARY: Final = frozenset(
-    {"run.failed", "run.withheld", "run.interrupted", "area.unread", "roster.line_unreadable"}
+    {
+        *("run.failed", "run.withheld", "run.interrupted"),
+        *("area.unread", "breaker.given_up", "roster.line_unreadable"),
+    }
 )
 """Events that the summary on a terminal repeats, with the command that lists the rest."""
-_STOPPING: Final = "stopping: everyone read completely is written; a second signal stops at once"
+_STOPPING: Final = "stopping: complete reads are saved. Press Ctrl-C again to stop at once"
 
 
 class RunWatch:
     """The state of the current run.
 
     Attributes:
-        bar: on standard error. Enter it to have it drawn; nothing is drawn if nobody would see it.
+        bar: on standard error. Enter it to draw it. It draws nothing unless ``is_shown``.
 
     Args:
         get_time: a monotonic clock, in seconds.
@@ -78,7 +81,7 @@ class RunWatch:
 
     @contextmanager
     def run(self, stop: anyio.Event) -> Iterator[RunProgress]:
-        """While a run is on, which this event stops. It counts in the progress that is yielded."""
+        """Watch one run, which ``stop`` ends, and yield its progress."""
         self._stop, self._progress = stop, RunProgress()
         task = self.bar.add_task("reading", total=None, words="")
         try:
@@ -88,22 +91,23 @@ class RunWatch:
             self._progress = None
 
     def describe(self) -> str:
-        """The figures in words, on the bar too, and why it is slow or that it stops; or nothing.
+        """Update the bar, and return its text: figures, and why the run is slow or stopping.
 
-        The rate is that of the last minute and counts no persons whom an earlier process has read.
-        The time that is left is missing as long as total or rate are unknown. A total that was
-        exceeded is unknown, too.
+        Empty if no run is active. The rate covers the last minute. The time left is missing while
+        total or rate is unknown.
         """
         if (progress := self._progress) is None:
             return ""
+        # Persons read by an earlier process cost no time now, so they count neither in the rate
+        # nor in the bar.
         task, skipped = self.bar.tasks[0], progress.persons_skipped
         total = progress.persons_expected
         if progress.persons_done > total * _ABOUT:
-            total = 0
+            total = 0  # the estimate was wrong, for example because the roster grew
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
         words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
-        words += f" persons, {task.speed or 0.0:,.1f}/s"
+        words += f" persons, {'' if total else 'total unknown, '}{task.speed or 0.0:,.1f}/s"
         if total and (left_s := task.time_remaining) is not None:
             words += f", {span(left_s)} left"
         if progress.persons_with_gaps:
@@ -115,11 +119,8 @@ class RunWatch:
         return words
 
     async def report(self, runtime: Runtime) -> None:
-        """Beside runs, tell bar, log and systemd of them, until it is cancelled.
-
-        The event loop tells systemd that the service is ready and alive, so one that is stuck is
-        silent.
-        """
+        """Report runs to bar, log and systemd each second, until cancelled."""
+        # The watchdog is fed from the event loop, so that systemd notices a loop that hangs.
         for second in itertools.count(1):
             words = self.describe()
             notify("READY=1", "WATCHDOG=1", f"STATUS={words or 'waiting'}")
@@ -131,7 +132,7 @@ class RunWatch:
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     """Execute a run, report how it ended and return its exit code."""
     cli.keeps_code = True
-    # Before the lease: a forgotten prompt stops no night.
+    # Before the lease, because a prompt left unanswered must not block the nightly run.
     request = replace(request, roster=roster_of(app))
     is_shown = sys.stderr.isatty() and not cli.as_json
     if is_shown and {app.loaded.origins[key] for key in ("log.level", "log.format")} == {"default"}:
@@ -145,7 +146,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         report = cli.run(lambda: stoppable(work, lambda: watch.report(app.runtime)))
     if report is None:  # cancelled by a second signal
         raise StoppedError(
-            "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
+            "stopped at once; written persons are kept", hint="the next `pts-worker sync` continues"
         )
     notify(f"STATUS={next(iter(report.reasons), '')}")
     cli.emit({"run": report}, lambda: _print(report))
@@ -162,12 +163,11 @@ async def observed_run(
 ) -> RunReport:
     """Execute ``run_sync``, log its end, and send its metrics. It raises the same errors.
 
-    Only full runs send pings, because a backfill does not replace the nightly run.
-
     Args:
-        watch: shows it.
-        board: what ``/metrics`` shows, if it is served.
+        watch: shows the run.
+        board: the metrics that ``/metrics`` serves, if it is on.
     """
+    # A backfill does not replace the nightly run, so it must not report one as done.
     is_pinged = request.kind is RunKind.SYNC
     watch = watch or RunWatch(app.runtime.monotonic)
     targets, out = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
@@ -177,7 +177,7 @@ async def observed_run(
         with watch.run(stop) as progress:
             report = await run_sync(app, request, stop=stop, progress=progress)
     except LeaseHeldError:
-        raise  # nothing was done; the other run logs its own end, and sends its own metrics
+        raise  # the active run logs its own end and sends its own metrics
     except Exception as error:
         code = _log_failure(error, request)
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
@@ -195,20 +195,22 @@ async def observed_run(
 
 
 def _log_failure(error: Exception, request: RunRequest) -> ExitCode:
-    """Log ``run.failed``; of a bug only its kind, as its traceback is printed at the end."""
-    known = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
+    """Log ``run.failed``, and return the exit code."""
+    # The message of a bug may contain personal values, so only its type is logged.
+    cause = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
     log.error(
         "run.failed",
         kind=request.kind.value,
-        code=int(known.exit_code),
-        reason=known.message,
-        hint=known.hint,
+        code=int(cause.exit_code),
+        reason=cause.message,
+        hint=cause.hint,
     )
-    return known.exit_code
+    return cause.exit_code
 
 
 def _log_summary(report: RunReport, progress: RunProgress) -> None:
-    """Log ``run.summary``, with the ledger's totals or else this process's progress."""
+    """Log ``run.summary``, with the ledger's totals."""
+    # A run that did not publish has no totals, so its summary has this process's counters.
     counters = {**asdict(progress), **asdict(progress.sent)}
     counted = {name: count for name, count in counters.items() if isinstance(count, int)}
     log.info(
@@ -237,7 +239,7 @@ async def _standing(app: App) -> Standing | None:
 
 
 def _print(report: RunReport) -> None:
-    """The figures of a night, and its reasons; a ``!`` marks those that need attention."""
+    """Print the figures of a run and its reasons. A ``!`` marks reasons that need attention."""
     name = report.exit_code.name.lower().replace("_", " ")
     began = f" (continued; began {instant(report.started_at)})" if report.is_continued else ""
     print(
@@ -268,25 +270,25 @@ def _print_totals(totals: Mapping[str, int]) -> None:
 async def stoppable(
     work: Callable[[anyio.Event], Awaitable[T]], beside: Callable[[], Coroutine[Any, Any, None]]
 ) -> T | None:
-    """Run ``work``; SIGTERM, SIGINT or SIGHUP sets its event, a second one cancels it.
+    """Run ``work``. SIGTERM, SIGINT or SIGHUP sets its event, and a second signal cancels it.
 
-    What is being committed is finished even then.
+    A commit in progress is finished even if ``work`` is cancelled.
 
     Args:
-        beside: runs at the same time, and is cancelled at its end.
+        beside: runs at the same time, and is cancelled when ``work`` ends.
 
     Returns:
-        What ``work`` returns; None if it was cancelled.
+        The result of ``work``. None if it was cancelled.
     """
     stop, loop = anyio.Event(), asyncio.get_running_loop()
     watching = loop.create_task(beside())
     try:
         with anyio.CancelScope() as scope:
 
-            def ask() -> None:
+            def stop_or_cancel() -> None:
                 (scope.cancel if stop.is_set() else stop.set)()
 
-            with _on_signals(lambda: loop.call_soon_threadsafe(ask)):
+            with _on_signals(lambda: loop.call_soon_threadsafe(stop_or_cancel)):
                 return await work(stop)
     finally:
         watching.cancel()
@@ -294,20 +296,18 @@ async def stoppable(
 
 
 @contextmanager
-def _on_signals(asked: Callable[[], object]) -> Iterator[None]:
-    """Make the stop signals call ``asked``.
-
-    Of several SIGHUP one counts: the kernel and the shell both send it when a terminal is closed.
-    """
+def _on_signals(callback: Callable[[], object]) -> Iterator[None]:
+    """Call ``callback`` on each stop signal."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        # The kernel and the shell both send SIGHUP when a terminal is closed. That is one stop.
         if number == signal.SIGHUP:
             signal.signal(number, signal.SIG_IGN)
-        asked()
+        callback()
 
-    former = {number: signal.signal(number, handle) for number in stop_signals()}
+    previous = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""One run, from the lease to its end: opens what it needs, in order."""
+"""One run, from the lease to its end. Opens database, lease, reader and store, in this order."""
 
 from contextlib import AsyncExitStack
 
@@ -35,9 +35,9 @@ class RunRequest(Value, frozen=True, kw_only=True):
     """The options of a run.
 
     Attributes:
-        kind: the complete roster, or a subset.
-        roster: instead of the configured one.
-        choice: the areas that a backfill reads.
+        kind: sync reads the complete roster, backfill a subset.
+        roster: replaces the configured one.
+        choice: selects the person-areas that a backfill reads.
         accept_removals: accept the removals of the last withheld run.
         accept_service: accept a new address of the same PTS.
     """
@@ -56,15 +56,15 @@ async def run_sync(
     """Execute one run, from the lease to its end.
 
     Args:
-        progress: counts it.
+        progress: counters of the run.
 
     Raises:
-        LeaseHeldError: another run is active; nothing was done.
-        LeaseLostError: another holder took over.
+        LeaseHeldError: another run is active. Nothing was done.
+        LeaseLostError: another process took the lease.
         StoppedError: ``stop`` was set while waiting for the database or a lease.
-        WorkerError: the run could not begin.
+        WorkerError: the run could not start.
     """
-    # Read once: an edit meanwhile must not leave the fingerprint of another contract.
+    # Read once: if the file is edited during the run, the run keeps one contract.
     identity, contract = app.identity(), app.contract()
     roster = request.roster or app.roster()
     progress = progress or RunProgress()
@@ -117,7 +117,8 @@ async def run_sync(
         if request.choice is None:
             progress.persons_expected = await _expected(roster, request, last)
         report = await run.execute()
-        # Who refuses a client has said why.
+        # A refused client has its reason from HelseID or PTS. Any other interrupted run gets the
+        # last status and both addresses, because it may be a network problem.
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := progress.slowness()):
             issuer = app.settings.helseid.issuer
@@ -137,6 +138,7 @@ def _area_reader(
             patience_s=app.settings.sync.patience.total_seconds(),
             wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
             clock=app.runtime.monotonic,
+            # A pause that PTS asked for with Retry-After does not count as an outage.
             paused_s=pace.paused_s,
             is_answered=area in store.handle.answered,
             is_answered_with_record=area in store.handle.answered_with_record,
@@ -154,7 +156,7 @@ def _area_reader(
 
 
 async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:
-    """About how many persons the run reads: lines of its file, else those of the last full run."""
+    """Estimate the persons of a run: lines of its file, else the persons of the last full run."""
     if isinstance(roster, CsvRoster) and (lines := await roster.count_lines()):
         return lines
     if last is None or request.kind is not RunKind.SYNC:
@@ -163,7 +165,8 @@ async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) 
 
 
 async def _forget_old(app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event) -> None:
-    """Apply the retention settings. An error here does not change that the run is published."""
+    """Apply the retention settings. An error is only logged."""
+    # The run is published. The next run applies the retention again.
     kept, until = app.settings.retention.versions, last.published_at if last else None
     try:
         purged = await purge(lease, versions=kept, until=until, is_stopping=stop.is_set)

@@ -25,29 +25,36 @@ def contract_toml(
     is marked.
     """
     lines, todos = list[str](), list[dict[str, Any]]()
-
-    def add(area: str, key: str, *below: str) -> None:
-        for note in proposals[area].notes if area in proposals else ():
-            if note.key == key:
-                todo = {"number": len(todos) + 1, "area": area, "key": key}
-                todos.append({**todo, "text": visible(note.text)})
-                lines.append("# TODO {number}: {text}".format(**todos[-1]))
-        lines.extend(below)
-
     for area, declared in contract.items():
-        table = declared.model_dump(mode="json")
-        before = in_force[area].model_dump(mode="json")
+        table, former = declared.model_dump(mode="json"), in_force[area].model_dump(mode="json")
+        proposal = proposals.get(area)
         lines.append(f"[{area}]")
-        for key in (key for key in table if key not in _TABLES):
-            add(area, key, *_lines(key, table, before))
-        for key in _TABLES:
-            lines += ["", f"[{area}.{key}]"]
-            add(area, key)
-            for name in {**before[key], **table[key]}:
-                lines += _lines(name, table[key], before[key])
-        lines += [f"# {line}" for line in (proposals[area].candidates if area in proposals else ())]
+        for key, value in table.items():  # the tables of ``_TABLES`` are last
+            before, notes = former[key], proposal.notes if proposal else ()
+            lines += ["", f"[{area}.{key}]"] if key in _TABLES else []
+            texts = [note.text for note in notes if note.key == key]
+            for text in [*texts, *_losses(value, before)]:
+                todo = {"number": len(todos) + 1, "area": area, "key": key, "text": visible(text)}
+                lines.append("# TODO {number}: {text}".format(**todo))
+                todos.append(todo)
+            if key in _TABLES:
+                for name in {**before, **value}:
+                    lines += _lines(name, value, before)
+            else:
+                lines += _lines(key, table, former)
+        lines += [f"# {line}" for line in (proposal.candidates if proposal else ())]
         lines.append("")
     return "\n".join(lines), todos
+
+
+def _losses(value: Any, before: Any) -> list[str]:
+    """The open point for what a key in force declares and its proposed value lacks."""
+    if isinstance(before, dict) and isinstance(value, dict):
+        kept = {name.lower() for name in value}  # names of headers, and fields in another case
+        lost = [name for name in before if name.lower() not in kept]
+    else:
+        lost = [toml_value(before)] if before and not value else []
+    return [f"only in the contract in force: {', '.join(lost)}"] if lost else []
 
 
 def _lines(key: str, table: dict[str, Any], in_force: dict[str, Any]) -> Iterator[str]:

@@ -76,6 +76,7 @@ def load(
         is_gone = bool(requested) and is_missing(config_file)
         gone = f"there is no configuration file {config_file} (from {origin})"
         unread.append(gone if is_gone else error.advice)
+    # A file that cannot be read is one error among others: flags and variables are still checked.
     values = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
     settings, errors = _read(values)
     loaded = Loaded(
@@ -109,6 +110,7 @@ def _read(values: Source) -> tuple[Settings, dict[str, str]]:
     for name, (value, origin) in values.items():
         section, _, key = name.partition(".")
         place = name if section in SECTIONS else section
+        # Key by key, so that one invalid value does not hide the errors of its section.
         try:
             tables[section][key] = read_value(place, value)
         except ValueError as error:

@@ -49,6 +49,7 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
         ConfigurationError: with all errors and their positions.
     """
     tables = parse_toml(text, name=name)
+    # As JSON, because the models are strict: in Python mode, a TOML array is no tuple.
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -108,6 +109,7 @@ def _misfits(contract: Contract) -> Iterator[str]:
             place, names = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:
                 yield f"{place}: there is no such column; keep the field in `extra`, or use {names}"
+            # Leaves become a JSON text, which is no number and no time.
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
                 yield f"{place}: has the type {types[column]}, and cannot be made of leaves"
             elif column in {*declared.required, *area.effect.deciding} & set(declared.volatile):

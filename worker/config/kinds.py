@@ -33,6 +33,7 @@ def _must(is_valid: Callable[[Any], object], problem: str) -> AfterValidator:
 
 def _web_url(url: str) -> str:
     parts = parts_of(url)
+    # Messages show the URL, so it must not contain a secret. A path is appended to it.
     if parts.scheme not in {"http", "https"} or not (parts.hostname and url.isprintable()):
         raise ValueError("must be a URL that starts with https:// or http://")
     if "@" in parts.netloc or parts.query or parts.fragment:
@@ -85,6 +86,7 @@ Kept = Annotated[Duration, _must(lambda time: time.days // 30, "must be at least
 File = Annotated[
     Path,
     _must(
+        # A key pasted in place of its file's name would be shown by messages as a path.
         lambda path: re.fullmatch(r"(?!.*BEGIN )[^\0-\x1f{]{1,1024}", str(path)),
         "must be a file name, not the content of a file",
     ),
@@ -93,6 +95,7 @@ ProxyUrl = Annotated[Text, AfterValidator(_web_url)]
 HttpUrl = Annotated[
     ProxyUrl,
     _must(
+        # Requests contain identifiers and tokens.
         lambda url: url.lower().startswith("https:") or is_loopback(parts_of(url).hostname),
         "http:// is allowed for loopback addresses only; use https://",
     ),

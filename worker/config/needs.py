@@ -59,6 +59,7 @@ def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -
         section = name.partition(".")[0]
         other, required_value = _ONLY_IF.get(name, (name, settings.value(name)))
         is_used = section in _SECTIONS[purpose] and settings.value(other) == required_value
+        # A key with an invalid value has its own error, and does not count as missing.
         if is_used and {section, name, other}.isdisjoint(unknown):
             try:
                 _check(settings, name)

@@ -4,6 +4,7 @@
 models. They use the first line of each section's docstring and the docstring below each key.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ _ACCEPTED: Final[Mapping[str, str]] = {
     "too_short": "must not be empty",
     "string": "must be a text in quotes",
     "path": "must be a text in quotes",
+    "string_pattern_mismatch": "contains characters that are not allowed here",
     "int": "must be a whole number",
     "float": "must be a number",
     "bool": "must be true or false",
@@ -292,10 +294,21 @@ def variable_of(name: str) -> str:
 
 def meant_by(name: str) -> str:
     """The key or section that a misspelled name most likely means. Empty if none is similar."""
-    _, dot, key = name.partition(".")
-    same_key = [known for known in KEYS if known.endswith(f".{key}")]
+    section, dot, key = name.partition(".")
+    # The right key in the wrong section is more likely than a similar spelling.
+    same_key = [candidate for candidate in KEYS if candidate.endswith(f".{key}")]
     names = KEYS if dot else [*SECTIONS, *map(variable_of, KEYS)]
-    return next(iter([*same_key, *get_close_matches(name, names, n=1, cutoff=0.75)]), "")
+    similar = get_close_matches(name, names, n=1, cutoff=0.75)
+    # `sync.rate` has few letters of `sync.requests_per_second`, but is in its description.
+    word = re.compile(rf"(\b|_){re.escape(key)}(\b|_)", re.IGNORECASE)
+    described = [
+        candidate
+        for candidate, field in KEYS.items()
+        if key
+        and candidate.startswith(f"{section}.")
+        and word.search(f"{candidate} {field.description}")
+    ]
+    return next(iter([*same_key, *similar, *described]), "")
 
 
 def read_value(name: str, value: object) -> Any:
@@ -309,6 +322,7 @@ def read_value(name: str, value: object) -> Any:
     if name not in KEYS:
         raise ValueError(_unknown(name))
     section, _, key = name.partition(".")
+    # One key at a time, and without pydantic's input: its message would contain a secret.
     try:
         return getattr(SECTIONS[section].model_validate({key: value}), key)
     except ValidationError as error:

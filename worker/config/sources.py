@@ -18,8 +18,9 @@ _PATHS: Final = ("roster.path", "telemetry.textfile")
 """Keys with paths, in addition to all keys that end with ``_file``."""
 _ONE_UNDERSCORE: Final = frozenset(variable_of(name).replace("__", "_") for name in KEYS)
 _TOML: Final = (
-    "write text between straight quotes, \\ in double quotes as \\\\, and numbers with a decimal "
-    "point; each key and section may appear only once"
+    "check that it is a TOML file such as worker.toml. In TOML, write text between straight "
+    "quotes, \\ in double quotes as \\\\, and numbers with a decimal point. Each key and section "
+    "may appear only once"
 )
 
 
@@ -73,6 +74,7 @@ def file(path: Path) -> Source:
         ConfigurationError: the file cannot be read or trusted, or is not TOML.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    # Others must not write it: api.base_url decides where the identifiers are sent.
     document = parse_toml(read_text(path, key="the configuration"), name=str(path))
     values: Source = {}
     for section, table in document.items():
@@ -94,7 +96,7 @@ def read_text(path: Path, *, key: str) -> str:
     """
     content = read_trusted(path, key=key)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")  # editors on Windows may write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{key}: {path}, line {line}: the file is not UTF-8") from None

@@ -211,13 +211,15 @@ def _records(document: Any, contract: AreaContract) -> list[Any]:
         # Only if declared: an error object with status 200 must not look like an empty list.
         if contract.no_records == "empty":
             return []
-        raise ContractError(f"no list of records; {LEARN}", field=contract.records)
+        raise ContractError("no list of records", field=contract.records)
     kind = "a value"
+    if isinstance(document, list):
+        kind = 'the answer itself is a list (declare `records = ""`)'
     if isinstance(value, dict):
         names = ", ".join(safe_path(name) for name in [*value][:_NAMES_MAX])
         kind = f"an object with {names}" if names else "an empty object"
     raise ContractError(
-        f"{kind}, where the contract declares the list of records; {LEARN}",
+        f"{kind}, where the contract declares the list of records",
         field=contract.records or "$",
     )
 

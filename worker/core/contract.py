@@ -26,6 +26,7 @@ EACH: Final = "each"
 """The key of a column's table for the path of an array. The leaves are fields of its elements."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
+_URL_PATH: Final = re.compile(r"/[\w.~!$&'()*+,;=:@%/-]*")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _WORKER_HEADERS: Final = frozenset(
     {"authorization", "connection", "content-length", "dpop", "host", "transfer-encoding"}
@@ -34,6 +35,12 @@ _WORKER_HEADERS: Final = frozenset(
 
 _Scalar: TypeAlias = str | int | float | bool
 _Status: TypeAlias = Literal[204, 404]
+
+
+def _checked_url_path(text: str) -> str:
+    if not _URL_PATH.fullmatch(text):
+        raise ValueError("must be a path that starts with /, without a host (see api.base_url)")
+    return text
 
 
 def _checked_path(text: str) -> str:
@@ -211,7 +218,7 @@ STYLES: Final[Mapping[str, Any]] = {
 class AreaContract(_Declared):
     """The contract of one area. The keys are explained in ``worker/areas/pts.toml``."""
 
-    path: Annotated[str, Field(pattern=r"^/[\w.~!$&'()*+,;=:@%/-]*$")]
+    path: Annotated[str, AfterValidator(_checked_url_path)]
     query: Annotated[dict[str, str], AfterValidator(_without_person)] = {}
     headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = {}
     body: Annotated[dict[str, Any], AfterValidator(_checked_body)] = {"offId": OFF_ID}
@@ -309,6 +316,7 @@ def fields_of(source: SourceText) -> frozenset[str]:
 
 def fingerprint(contract: AreaContract) -> str:
     """A fingerprint of sixteen characters, equal only for equal declarations."""
+    # All declared keys with their defaults, so a new default is a new contract.
     text = contract.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -82,7 +82,7 @@ def diff_area(
     read_at = read.proof.read_at
     changes: list[Change] = []
     for record in read.records:
-        row = published.pop(record.key, None)
+        row = published.pop(record.key, None)  # the remaining rows are gone from PTS
         if row is None:
             changes.append(
                 Change(

@@ -13,7 +13,7 @@ OFF: Final = 0
 _POSSIBLE_MIN: Final = 3
 """Minimum number of values that a count of few persons could have, as far as readers can tell."""
 LEAST_MIN: Final = _POSSIBLE_MIN + 1
-"""The lowest limit. Fewer than 4 means 1, 2 or 3. A lower limit leaves fewer possible values."""
+"""The lowest limit. "Fewer than 4" is 1, 2 or 3. A lower limit leaves fewer possible values."""
 _STEP: Final = 5
 _LISTED_MAX: Final = 10
 

@@ -57,7 +57,7 @@ class Figure(enum.StrEnum):
     WEEK_GROUP = "week_group"
     """``WEEK`` by group."""
     WEEK_EXPIRED = "week_expired"
-    """Restrictions that PTS still lists and whose end passed in seven days, by group."""
+    """Restrictions that expired in seven days and are still in PTS, by group."""
 
 
 class DelayRule(Value, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ def effect_of(rule: EffectRule, values: Mapping[str, Any]) -> Effect:
 
 
 def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
-    """The group of a code; None for an unknown code."""
+    """The group of a code. None for an unknown code."""
     for group, codes in rule.groups:
         if code in codes:
             return group

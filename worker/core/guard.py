@@ -31,13 +31,12 @@ _READ_HINT: Final = (
     "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
     "--probe` shows why no request succeeds"
 )
-_ACCEPT_HINT: Final = (
-    "check PTS and the contract; if all is correct, run `pts-worker sync --accept-removals`"
+_ROSTER_HINT: Final = (
+    "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its "
+    "first unreadable line"
 )
-_ACCEPT_SUBSET_HINT: Final = (
-    "check PTS and the contract; if all is correct, repeat the same `pts-worker backfill` with "
-    "--accept-removals"
-)
+_ACCEPT: Final = "run `pts-worker sync --accept-removals`"
+_ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
 
 
 class AreaFacts(Value, frozen=True, kw_only=True):
@@ -45,7 +44,9 @@ class AreaFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         open_before: published open restrictions. 0 if the run removes none.
-        removed: restrictions that the run closes or takes out of effect.
+        removed: restrictions that the run closes or takes out of effect, and those of missing
+            persons.
+        removed_with_missing: those of missing persons.
         persons_affected: persons with a removed restriction.
         lost: restrictions that lose a value.
         persons_losing: persons with such a restriction.
@@ -60,6 +61,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     area: str
     open_before: int = 0
     removed: int = 0
+    removed_with_missing: int = 0
     persons_affected: int = 0
     lost: int = 0
     persons_losing: int = 0
@@ -93,11 +95,13 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         open_before: published open restrictions in the scope of the run.
         holders_before: persons with at least one of these restrictions.
         persons_before: persons in the store, without departed ones.
-        removed, persons_affected, lost, persons_losing: totals over all areas.
+        removed, removed_with_missing, persons_affected, lost, persons_losing: totals over all
+            areas.
         departing: persons missing from two full rosters in a row. The previous run's guard has
             counted them as missing.
         missing: persons missing from this full roster for the first time, or with a roster error.
             Their restrictions count as removed.
+        roster_faults: lines of the roster that could not be read.
         is_subset: the run is a backfill. A share of an arbitrary subset indicates no error.
     """
 
@@ -105,11 +109,13 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     holders_before: int = 0
     persons_before: int = 0
     removed: int = 0
+    removed_with_missing: int = 0
     persons_affected: int = 0
     lost: int = 0
     persons_losing: int = 0
     departing: int = 0
     missing: int = 0
+    roster_faults: int = 0
     is_subset: bool = False
     areas: tuple[AreaFacts, ...] = ()
 
@@ -158,11 +164,15 @@ class Verdict(Value, frozen=True, kw_only=True):
     Attributes:
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
+        causes: where these removals come from.
+        is_roster_unread: most of the missing reads are lines of the roster that cannot be read.
         is_subset: whether the run is a backfill, whose removals no `sync` accepts.
     """
 
     unread: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    is_roster_unread: bool = False
     is_subset: bool = False
 
     @property
@@ -174,17 +184,27 @@ class Verdict(Value, frozen=True, kw_only=True):
     def hint(self) -> str:
         """The remedy. Removals can be accepted only if enough was read."""
         if self.unread:
-            return _READ_HINT
-        return _ACCEPT_SUBSET_HINT if self.is_subset else _ACCEPT_HINT
+            return _ROSTER_HINT if self.is_roster_unread else _READ_HINT
+        accept = _ACCEPT_SUBSET if self.is_subset else _ACCEPT
+        return f"check {' and '.join(self.causes)}; if all is correct, {accept}"
 
 
 def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
+    empty = tuple(_empty_areas(facts, limits))
     return Verdict(
+        # A backfill often reads only persons with failed reads.
         unread=() if facts.is_subset else tuple(_unread(facts, limits)),
-        removals=(*_removals(facts, limits), *_empty_areas(facts, limits)),
+        removals=(*_removals(facts, limits), *empty),
+        causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
+        is_roster_unread=_is_roster_unread(facts),
         is_subset=facts.is_subset,
     )
+
+
+def _is_roster_unread(facts: GuardFacts) -> bool:
+    unread = max((area.attempted - area.complete for area in facts.areas), default=0)
+    return facts.roster_faults > unread / 2
 
 
 def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
@@ -196,8 +216,7 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
     if facts.removed > max(limit, _ORDINARY):
         messages.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
-            f"{counted(facts.persons_affected, 'person')} were closed, are no longer in effect, "
-            "or belong to persons missing from the roster"
+            f"{counted(facts.persons_affected, 'person')} {_by_cause(facts, 'were closed')}"
         )
     if facts.lost > limit:
         messages.append(f"{counted(facts.lost, 'restriction')} lost a value")
@@ -276,6 +295,7 @@ def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     """
     for area in facts.areas:
         accepted = limits.accepted and limits.accepted.area(area.area)
+        # Accepted only if the withheld run had read the area, and found it empty as well.
         is_accepted = accepted and accepted.complete and not accepted.records
         is_empty = area.complete >= FIRST_PERSONS and not area.records
         if area.is_first and is_empty and not is_accepted:
@@ -292,9 +312,11 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
         # A reason about all areas already lists each area.
         yield from (*_too_many(facts, limits, *loss),) or _in_areas(facts, limits, *loss)
     if facts.missing > _missing_limit(facts, limits):
+        bad = counted(facts.roster_faults, "line")
+        unread = f", of which {bad} could not be read" if facts.roster_faults else ""
         yield (
-            f"{facts.missing} of {facts.persons_before} persons are missing from the roster, or "
-            f"their line could not be read ({_share(limits)})"
+            f"{facts.missing} of {facts.persons_before} persons are missing from the "
+            f"roster{unread} ({_share(limits)})"
         )
 
 
@@ -311,7 +333,7 @@ def _too_many(
         places = _places(f"{getattr(area, name)} in {area.area}" for area in affected)
         yield (
             f"{count} of {facts.open_before} open restrictions of "
-            f"{counted(persons, 'person')} {verb}{places} ({_share(limits)})"
+            f"{counted(persons, 'person')} {_by_cause(facts, verb)}{places} ({_share(limits)})"
         )
 
 
@@ -332,8 +354,28 @@ def _in_areas(
         if (is_all or is_much) and count > _accepted(accepted):
             yield (
                 f"{count} of {area.open_before} open restrictions of {area.area}, of "
-                f"{counted(persons, 'person')}, {verb} ({_share(limits)})"
+                f"{counted(persons, 'person')}, {_by_cause(area, verb)} ({_share(limits)})"
             )
+
+
+def _by_cause(facts: GuardFacts | AreaFacts, verb: str) -> str:
+    """The verb of a loss, or of missing persons if their restrictions are the loss."""
+    missing = 0 if verb == _LOSES[-1] else facts.removed_with_missing
+    of_missing = "belong to persons missing from the roster"
+    if not missing:
+        return verb
+    if missing == facts.removed:
+        return of_missing
+    return f"{verb} ({facts.removed - missing}) or {of_missing} ({missing})"
+
+
+def _causes(facts: GuardFacts, limits: GuardLimits, *, is_empty: bool) -> Iterator[str]:
+    """Where most removals come from, for the hint."""
+    by_reads = facts.removed - facts.removed_with_missing
+    if facts.missing > _missing_limit(facts, limits) or facts.removed_with_missing > by_reads:
+        yield "the roster (`pts-worker doctor` counts its persons)"
+    if (facts.removed and by_reads >= facts.removed_with_missing) or facts.lost or is_empty:
+        yield "PTS and the contract"
 
 
 def _places(counts: Iterable[str]) -> str:

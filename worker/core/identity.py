@@ -27,8 +27,8 @@ _SPREADSHEET: Final = "a spreadsheet wrote it in powers of ten: keep the column 
 class NationalId:
     """An ``offId``: a person's national identifier, which never prints.
 
-    ``str``, ``repr`` and formatting give a mask; pickling and JSON encoding fail. Only ``reveal``
-    returns the digits; use it only for request bodies and pseudonyms.
+    ``str``, ``repr`` and formatting give a mask. Pickling and JSON encoding fail. Only ``reveal``
+    returns the digits: use it only for request bodies and pseudonyms.
     """
 
     __slots__ = ("_digits",)
@@ -55,6 +55,7 @@ class NationalId:
         return hash(self._digits)
 
     def __reduce__(self) -> NoReturn:
+        # A pickle would contain the digits.
         raise TypeError("a national identifier must not be pickled")
 
 
@@ -66,6 +67,7 @@ def normalise_off_id(text: str) -> str | None:
     stripped = text.strip()
     if len(stripped) == LENGTH + 1 and stripped[6] in " -":
         stripped = stripped[:6] + stripped[7:]
+    # isdigit() alone accepts digits of other scripts.
     if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
         return stripped
     return None
@@ -76,13 +78,18 @@ def off_id_problem(text: str) -> str:
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
-    if _SCIENTIFIC.fullmatch(stripped):
+    if is_power_of_ten(stripped):
         return f"the identifier must be {LENGTH} digits; {_SPREADSHEET}"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
     remedy = "; a leading zero may have been lost: keep the column as text"
     lost = remedy if len(stripped) == LENGTH - 1 else ""
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
+
+
+def is_power_of_ten(text: str) -> bool:
+    """Whether a spreadsheet wrote a number as a power of ten, such as ``6.8E+09``."""
+    return _SCIENTIFIC.fullmatch(text) is not None
 
 
 def is_h_number(digits: str) -> bool:
@@ -146,7 +153,7 @@ class Identity(Value, frozen=True, kw_only=True):
     Attributes:
         mode: ``pseudonym`` or ``plain``.
         person_key: maps an identifier to its key in the store.
-        key_check: identifies the pseudonym key; empty in plain mode.
+        key_check: identifies the pseudonym key. Empty in plain mode.
     """
 
     mode: str

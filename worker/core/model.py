@@ -19,6 +19,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
     """One valid line of the roster.
 
     Attributes:
+        where: file and line, or row number.
         off_id: the identifier, 11 digits.
         local_ref: the organisation's own reference, if any.
         cohort: the person's group for counting, if any: a clinic, a department.
@@ -27,6 +28,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
         is_h_number: the identifier has the pattern of an H-number.
     """
 
+    where: str = ""
     off_id: NationalId
     local_ref: str | None = None
     cohort: str | None = None
@@ -59,7 +61,7 @@ class Record(Value, frozen=True, kw_only=True):
     """One restriction, ready for the store.
 
     Attributes:
-        key: the record's key; ``restriction_id`` in the views.
+        key: the record's key, ``restriction_id`` in the views.
         content_hash: 16-byte hash of the declared fields that have a value.
         columns: the values of the area's typed columns, in declared order.
         extra: the contract's extra fields, as canonical JSON (sorted keys). None if empty.

@@ -163,6 +163,7 @@ class PagingState:
         value = answer.around.get(field)
         if value is None:
             return ""
+        # False or a list could mean "no more pages" or a changed API: neither is a last page.
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise PagingError(f"the continuation is not a text (at {field})")
         text = str(value)

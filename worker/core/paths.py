@@ -30,7 +30,7 @@ _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class Match(NamedTuple):
-    """Selects the element of an array whose field has this value. Exactly one must match."""
+    """Selects the element of an array by the value of a field. Exactly one must match."""
 
     name: str
     value: str | int | bool

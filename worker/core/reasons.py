@@ -28,7 +28,7 @@ def failure_reasons(
     if progress.roster_faults:
         yield (
             f"{counted(progress.roster_faults, 'line')} of the roster could not be read, "
-            f"the first, {progress.first_roster_fault}; nobody was marked as departed, "
+            f"the first, {progress.first_roster_fault}; no person was marked as departed, "
             "because the missing persons may be among them"
         )
     if failures:
@@ -58,7 +58,8 @@ def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> It
     if other := progress.other_cohorts:
         yield (
             f"{counted(other, 'line')} of the roster with another cohort for a person of an "
-            "earlier line: the first line of each person counts"
+            f"earlier line ({', '.join(progress.first_other_cohorts)}): the first line of each "
+            "person counts"
         )
     if replaced := progress.labels_replaced:
         yield (

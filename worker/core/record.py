@@ -272,6 +272,7 @@ def _scalar(paths: _Alternatives, parent: Any, off_id: str) -> Any:
     """
     for path in paths:
         value = find(parent, path)
+        # An empty text counts as missing, as null does, so the next alternative is used.
         if value not in (None, ""):
             return _stored_scalar(value, path, off_id)
     return None
@@ -331,7 +332,7 @@ def _as_text(value: Any) -> str:
 
 
 def _as_integer(value: Any) -> int:
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():  # JSON does not distinguish 3 and 3.0
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("not an integer")

@@ -12,6 +12,8 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
 
+_PLACES_MAX: Final = 3
+"""Maximum number of lines of the roster that a warning names."""
 PASSES: Final = 3
 """Maximum number of passes over the roster in one attempt."""
 
@@ -112,6 +114,7 @@ class Pass(Value, frozen=True, kw_only=True):
             person: ``None``: this run has not seen the person.
         """
         drafts = person.areas if person is not None else {}
+        # The person is on two lines of the roster, and this pass has read them already.
         if person is not None and person.pass_no >= self.no:
             return {}
         if self.number == 1:
@@ -133,8 +136,9 @@ class Pass(Value, frozen=True, kw_only=True):
         if draft.failure is FailureKind.UNSTABLE:
             return False
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
-        # An outage has asked to wait, and it is over.
-        return is_over or area in self.outages
+        # The failure was part of an outage that is over, or PTS asked to wait until a time in the
+        # past.
+        return area in self.outages or is_over
 
 
 class FailureCount(Value, frozen=True, kw_only=True):
@@ -189,6 +193,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     Attributes:
         sent: counters of its requests.
         first_roster_fault: place and problem of the first roster error, without its value.
+        first_other_cohorts: places of the first lines with another cohort.
         persons_asked: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.
         slowness: why requests wait now, or are slower than configured. Empty if they do not.
@@ -205,6 +210,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     checksum_warnings: int = 0
     labels_replaced: int = 0
     other_cohorts: int = 0
+    first_other_cohorts: list[str] = []
     persons_asked: int = 0
     sent: RequestCounts = msgspec.field(default_factory=RequestCounts)
     slowness: Callable[[], str] = lambda: ""
@@ -218,6 +224,14 @@ class RunProgress(msgspec.Struct, kw_only=True):
     def retries(self) -> int:
         """Attempts after the first of each request."""
         return self.sent.retries
+
+    def count_other_cohort(self, where: str) -> None:
+        """Count a line that gives a person of an earlier line another cohort."""
+        self.other_cohorts += 1
+        if self.other_cohorts <= _PLACES_MAX:
+            self.first_other_cohorts.append(" ".join(where.split()[-2:]))
+        elif self.other_cohorts == _PLACES_MAX + 1:
+            self.first_other_cohorts.append("…")
 
     @property
     def persons_done(self) -> int:

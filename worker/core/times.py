@@ -103,11 +103,11 @@ def format_duration(duration: timedelta) -> str:
     """
     if duration < timedelta(0):
         raise ValueError("a duration must not be negative")
-    rest = duration.days * 86_400 + duration.seconds
+    seconds = duration.days * 86_400 + duration.seconds
     text = ""
     for unit, length_s in _UNITS:
-        count, rest = divmod(rest, length_s)
+        count, seconds = divmod(seconds, length_s)
         text += f"{count}{unit}" if count else ""
     if duration.microseconds:
-        return text + f"{rest}.{duration.microseconds:06d}".rstrip("0") + "s"
-    return text + f"{rest}s" if rest or not text else text
+        return text + f"{seconds}.{duration.microseconds:06d}".rstrip("0") + "s"
+    return text + f"{seconds}s" if seconds or not text else text

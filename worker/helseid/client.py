@@ -137,8 +137,8 @@ class HelseIdClient:
             hint = error.hint or "check DNS, the firewall and helseid.issuer"
         self._quiet_until_s = self._runtime.monotonic() + wait_s
         if wait_s > _RETRY_AFTER_S_MAX:
-            asked = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
-            raise UnavailableError(asked, hint="try again later")
+            message = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
+            raise UnavailableError(message, hint="try again later")
         failure = TransientError(f"HelseID: {problem} ({number} attempts)", hint=hint)
         failure.retry_after_s = wait_s
         raise failure
@@ -214,9 +214,10 @@ class Discovery:
                 hint="check the issuer, and whether a proxy or firewall sent this response",
             )
         document = json_object(response)
-        if document is None:
+        if document is None:  # a page of a proxy, or a truncated response: both can be transient
             raise TransientError("the OpenID configuration is not a JSON object")
         issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
+        # The issuer must match (OpenID Connect Discovery §4.3), or a proxy could replace it.
         if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer:
             raise ConfigurationError(
                 f"{_ISSUER}: is {self._issuer}, but the OpenID configuration names another",

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey
 
 _ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
 _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
-"""NQCHAR of RFC 6749, as RFC 9449 §8.1 requires; with a length limit of our own."""
+"""NQCHAR of RFC 6749, as RFC 9449 §8.1 requires. The length limit is the worker's own."""
 
 
 class ProofKey:

@@ -192,7 +192,7 @@ class KeyFiles:
         except OSError as error:
             raise ConfigurationError(
                 f"cannot change keys in {self.current.parent}: {reason_of(error)}",
-                hint="run this on the machine that holds the original key file, as its owner; the "
+                hint="run this on the machine with the original key file, as its owner; the "
                 "copies that systemd and Kubernetes provide are read-only",
             ) from None
 

@@ -167,6 +167,7 @@ class TokenSource:
 
     def _new_request(self, metadata: Metadata, grant: dict[str, str]) -> httpx.Request:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
+        # Rounded down: a server may reject an ``iat`` in the future.
         issued_s = int(self._runtime.now().timestamp())
         self._requested_at_s = self._runtime.monotonic()
         form = {
@@ -190,7 +191,7 @@ class TokenSource:
         claims = {
             "iss": self._settings.client_id,
             "sub": self._settings.client_id,
-            "aud": issuer,
+            "aud": issuer,  # a single audience, so that no other server can replay the assertion
             "iat": issued_s,
             "nbf": issued_s,
             "exp": issued_s + _ASSERTION_LIFETIME_S,
@@ -209,6 +210,7 @@ class TokenSource:
         if self.proof_key is not None:
             self.proof_key.learn(endpoint, response.headers.get("dpop-nonce"))
         granted = granted_token(response, clock=clock)
+        # HelseID may grant less than requested, for example without signed terms of use.
         granted.require(self._settings.sender_constraint, self._settings.scope.split())
         lifetime_s = min(granted.expires_in, _LIFETIME_S_MAX)
         margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * lifetime_s)

@@ -20,7 +20,7 @@ async def with_retries(
     """Make attempts until one succeeds or none is left, and wait before each retry.
 
     Args:
-        attempt: makes one attempt; gets its number, from 1. A ``TransientError`` is retried.
+        attempt: makes one attempt. It gets its number, from 1. A ``TransientError`` is retried.
         policy: number of attempts and backoff. ``Retry-After`` is obeyed and not clipped.
         before_wait: gets the number of the failed attempt, its error and the wait in seconds. It
             ends the retries if it raises an error.

@@ -88,7 +88,7 @@ class Transport(httpx.AsyncBaseTransport):
 
         Args:
             headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
-            connection: to the same place; None: an idle one, or a new one.
+            connection: to the same place. None: an idle one, or a new one.
             share: the room of the response, from ``budget``.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The outputs of the copy: an HTML report, and exported files.
+"""Outputs of the copy: an HTML report, and exported files.
 
-Everything here reads the reporting views and nothing else, in one read transaction.
+They read only the reporting views, in one read transaction.
 """

@@ -1,6 +1,6 @@
 """Exports the reporting views as files of one publication, with a manifest.
 
-Times are ISO 8601 UTC, NULL is an empty cell in CSV. In CSV a text that begins with ``= + - @``, a
+Times are ISO 8601 UTC. In CSV, NULL is an empty cell, and a text that begins with ``= + - @``, a
 tab, a line break or an apostrophe gets one apostrophe in front, so that no spreadsheet executes it.
 Remove one leading apostrophe to get the value. JSON columns are text in every format.
 """
@@ -59,7 +59,7 @@ class Options(Value, frozen=True, kw_only=True):
     since: int | None = None
 
     def chosen(self) -> Sequence[View]:
-        """The views to export.
+        """Return the views to export.
 
         Raises:
             UsageError: a view does not exist, or options exclude one another.
@@ -86,12 +86,12 @@ async def export(
 ) -> Manifest:
     """Write each view to a file in the folder of the latest publication, ``publication-N``.
 
-    The changes since another publication go to ``publication-N-since-M``.
+    The changes since another publication are in ``publication-N-since-M``.
 
     The rows are streamed in the order of the view's primary key (``view_keys``), so memory does
     not grow with them. When all files and the manifest are complete, the folder appears and
-    replaces an earlier one of its name. Then ``_LATEST`` names it. Files have mode 0600, folders
-    0700.
+    replaces an earlier one of its name. Then ``_LATEST`` contains its name. Files have mode 0600,
+    folders 0700.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
@@ -105,12 +105,12 @@ async def export(
     """
     views = options.chosen()
     if options.format == "parquet":
-        load_pyarrow()
+        load_pyarrow()  # an optional library, so it is tried before a folder is created
     make_folder(out)
-    made: list[PublicationFolder] = []
+    folders: list[PublicationFolder] = []
 
     async def work(connection: AsyncConnection) -> Manifest:
-        _discard(made)
+        _discard(folders)  # a failed transaction is retried, with a new folder
         await begin_snapshot(connection)
         latest = await _last_publication(connection)
         _require_published(options.since, latest)
@@ -118,7 +118,7 @@ async def export(
         if options.since is not None:
             name += f"-since-{options.since}"
         folder = PublicationFolder(out, name)
-        made.append(folder)
+        folders.append(folder)
         return Manifest(
             folder=name,
             format=options.format,
@@ -135,16 +135,16 @@ async def export(
 
     try:
         manifest = await read(work)
-        made[-1].publish(manifest)
+        folders[-1].publish(manifest)
     finally:
-        _discard(made)
+        _discard(folders)
     return manifest
 
 
 async def _write(
     connection: AsyncConnection, folder: PublicationFolder, options: Options, view: View
 ) -> ExportedView:
-    """Stream the view's rows to its file, or those after a place in the feed."""
+    """Stream the view's rows to its file. With ``since``, only newer rows of the feed."""
     columns = view_columns()[view.name]
     query = _rows_of(view, connection.dialect.name)
     if options.since is not None:
@@ -177,7 +177,7 @@ async def _write(
 
 
 async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
-    """The publication that readers see. None before the first one."""
+    """Return the publication that readers see. None before the first one."""
     run = RUN.table(("run_id", "publication_no", "published_at"))
     result = await connection.execute(
         select(run)
@@ -189,17 +189,18 @@ async def _last_publication(connection: AsyncConnection) -> Row[Any] | None:
 
 
 def _rows_of(view: View, dialect: str) -> Select[Any]:
-    """The rows of a view in the order of its primary key. Text sorts by its bytes."""
+    """Return a query for the rows of a view in the order of its primary key."""
     table = view.table()
     order: list[ColumnElement[Any]] = []
     for name in view_keys()[view.name]:
+        # By bytes, as SQLite sorts. Files of both databases have the same order in any locale.
         by_bytes = view.columns[name] is Kind.TEXT and dialect == "postgresql"
         order.append(table.c[name].collate("C") if by_bytes else table.c[name])
     return select(*(table.c[name] for name in view.columns)).order_by(*order)
 
 
 def _require_published(number: int | None, latest: Row[Any] | None) -> None:
-    """Reject a number that no publication has had."""
+    """Reject the number of a publication that does not exist."""
     if number is not None and number > (latest.publication_no if latest else 0):
         reason = (
             f"the last one is {latest.publication_no}"
@@ -208,17 +209,15 @@ def _require_published(number: int | None, latest: Row[Any] | None) -> None:
         )
         raise UsageError(
             f"publication {number} does not exist; {reason}",
-            hint="the manifest of the export that you took last names its publication_no; after a "
-            "restore from a backup take a full export",
+            hint="the manifest of your last export has its publication_no; after a restore from a "
+            "backup make a full export",
         )
 
 
 async def _last_of(connection: AsyncConnection, number: int) -> int:
-    """The ``seq`` after which all rows of the feed are newer than a publication.
-
-    Erasures and purges after a publication have its number, but are newer.
-    """
+    """Return the ``seq`` after which all rows of the feed are newer than a publication."""
     feed = CHANGE_FEED.table()
+    # Erasures and purges have the number of the publication before them, but are newer.
     last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
         feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
     )
@@ -226,7 +225,7 @@ async def _last_of(connection: AsyncConnection, number: int) -> int:
     return seq
 
 
-def _discard(made: list[PublicationFolder]) -> None:
-    for folder in made:
+def _discard(folders: list[PublicationFolder]) -> None:
+    for folder in folders:
         folder.discard()
-    made.clear()
+    folders.clear()

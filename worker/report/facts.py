@@ -1,7 +1,7 @@
 """Reads the report's contents from the facts of the publications, in one snapshot.
 
-It reads no row about a person or a restriction. So the report takes as long for a million people
-as for ten, and erasing a person does not change the report of an earlier publication.
+It reads no row of a person or restriction. So the report takes as long for a million persons as
+for ten, and erasing a person does not change the report of an earlier publication.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,13 +37,13 @@ from worker.views import COHORT, FIGURE, PUBLICATION, RUN, Read, begin_snapshot
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
-"""How much earlier than asked for the night of a comparison may be."""
-_MOVES: Final = ("insert", "update", "close")
-"""What the parts of a ``Week`` are called in the facts."""
+"""How many days earlier than ``CHANGE_DAYS`` the compared night may be."""
+_CHANGES: Final = ("insert", "update", "close")
+"""The codes of the parts of a ``Week``, in order."""
 _UNSTATED: Final = "Undefined"
-"""PTS's code for a cause that is not stated."""
+"""PTS's code for an unstated cause."""
 _COHORTS_NAMED: Final = 20
-"""As many as a message may name."""
+"""Maximum number of cohorts in a message."""
 
 
 async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) -> ReportFacts:
@@ -51,10 +51,10 @@ async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) ->
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        cohort: the clinic or department that the report is about; None: all persons.
+        cohort: the clinic or department to report. None: all persons.
 
     Raises:
-        UsageError: nothing is published about such a cohort.
+        UsageError: no publication has this cohort.
         UnavailableError: the database cannot be used.
     """
 
@@ -65,8 +65,8 @@ async def read_facts(read: Read, *, now: datetime, cohort: str | None = None) ->
     return await read(work)
 
 
-class _Counted(Value, frozen=True):
-    """One figure of a publication: by what it is divided, and how much that is."""
+class _FigureRow(Value, frozen=True):
+    """One figure of a publication: its dimensions and its amount."""
 
     figure: str
     group: str
@@ -92,6 +92,7 @@ class _Queries:
         last, then = nights[-1] if nights else None, _before(nights)
         figures = await self._figures([night.publication_no for night in (last, then) if night])
         now = figures[last.publication_no] if last else []
+        # A backfill is newer than the last full run, but confirms only its own persons.
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         newest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
         return ReportFacts(
@@ -119,22 +120,23 @@ class _Queries:
         return (await self._connection.execute(query)).all()
 
     def _of_cohort(self, query: Any, view: Any) -> Any:
-        """The rows of the cohort in question."""
+        """Restrict a query to the report's cohort, if it has one."""
         return query if self._cohort is None else query.where(view.c.cohort == self._cohort)
 
     async def _run(self, run: Any, *conditions: ColumnElement[bool]) -> RunFacts | None:
-        """The run of the last publication among those that meet these conditions."""
+        """Return the run with the newest publication that meets these conditions."""
         names = RunFacts.__struct_fields__
         query = select(*(run.c[name] for name in names)).where(*conditions)
         rows = await self._rows(query.order_by(run.c.publication_no.desc()).limit(1))
         return RunFacts(**dict(zip(names, rows[0], strict=True))) if rows else None
 
     async def _nights(self) -> tuple[NightFacts, ...]:
-        every = PUBLICATION.table()
-        newest = (await self._rows(select(func.max(every.c.day))))[0][0]
+        publication = PUBLICATION.table()
+        newest = (await self._rows(select(func.max(publication.c.day))))[0][0]
         if newest is None:
             return ()
-        last_of_day = select(func.max(every.c.publication_no)).group_by(every.c.day)
+        # The trend has one number a day, so a backfill replaces the figures of the night.
+        last_of_day = select(func.max(publication.c.publication_no)).group_by(publication.c.day)
         facts = (PUBLICATION if self._cohort is None else COHORT).table()
         rows = await self._rows(
             self._of_cohort(select(facts), facts)
@@ -163,11 +165,9 @@ class _Queries:
 
     async def _figures(
         self, numbers: Sequence[int], *figures: Figure
-    ) -> Mapping[int, Sequence[_Counted]]:
-        """These figures of publications or all of them, by the publication's number.
-
-        A person has one cohort, so the sum over cohorts has no duplicates.
-        """
+    ) -> Mapping[int, Sequence[_FigureRow]]:
+        """Read figures of publications, by publication number. Default: all figures."""
+        # A person has one cohort, so a sum over cohorts counts no person twice.
         view = FIGURE.table()
         names = ("publication_no", "figure", "restriction_group", "code", "level")
         keys = [view.c[name] for name in names]
@@ -175,20 +175,20 @@ class _Queries:
         query = self._of_cohort(select(*keys, *sums), view).where(
             view.c.publication_no.in_(numbers), view.c.figure.in_(figures or Figure)
         )
-        found: dict[int, list[_Counted]] = {number: [] for number in numbers}
-        for number, figure, group, code, level, *amount in await self._rows(query.group_by(*keys)):
-            of_it = Amount(*map(int, amount))
-            found[number].append(_Counted(figure, group or UNKNOWN, code, level, of_it))
-        return found
+        by_number: dict[int, list[_FigureRow]] = {number: [] for number in numbers}
+        for number, figure, group, code, level, *sums in await self._rows(query.group_by(*keys)):
+            amount = Amount(*map(int, sums))  # PostgreSQL sums integers as Decimal
+            by_number[number].append(_FigureRow(figure, group or UNKNOWN, code, level, amount))
+        return by_number
 
     async def _cohorts(self, last: NightFacts) -> tuple[CohortFacts, ...]:
-        """By cohort, if any person has one."""
+        """Read the figures of each cohort. Empty if no person has a cohort."""
         view, cohort = FIGURE.table(), COHORT.table()
         weeks: dict[str | None, dict[str, Amount]] = {}
-        moved = select(view.c.cohort, view.c.code, view.c.restrictions, view.c.persons).where(
+        changes = select(view.c.cohort, view.c.code, view.c.restrictions, view.c.persons).where(
             view.c.publication_no == last.publication_no, view.c.figure == Figure.WEEK
         )
-        for name, op, *amount in await self._rows(moved):
+        for name, op, *amount in await self._rows(changes):
             weeks.setdefault(name, {})[op] = Amount(*amount)
         rows = await self._rows(
             select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
@@ -202,27 +202,27 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=_moved(weeks.get(row.cohort, {})),
+                week=_changed(weeks.get(row.cohort, {})),
             )
             for row in rows
         )
 
     async def _refuse_cohort(self) -> NoReturn:
-        """Name the cohorts that there are.
+        """Reject a cohort that no publication has.
 
         Raises:
-            UsageError: always.
+            UsageError: always. The hint lists the cohorts of the last publication.
         """
         view = COHORT.table()
         last = select(func.max(view.c.publication_no)).scalar_subquery()
-        known = select(view.c.cohort).where(
+        cohorts = select(view.c.cohort).where(
             view.c.publication_no == last, view.c.cohort.is_not(None), _has_persons(view)
         )
-        rows = await self._rows(known.order_by(view.c.cohort).limit(_COHORTS_NAMED))
+        rows = await self._rows(cohorts.order_by(view.c.cohort).limit(_COHORTS_NAMED))
         names = ", ".join(row.cohort for row in rows)
         raise UsageError(
-            f"nothing is published about a cohort {self._cohort!r}",
-            hint=f"there are {names}" if names else "the roster names none",
+            f"no publication has a cohort {self._cohort!r}",
+            hint=f"the cohorts are {names}" if names else "no person on the roster has a cohort",
         )
 
     async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
@@ -239,56 +239,58 @@ class _Queries:
 
 
 def _has_persons(cohort: Any) -> ColumnElement[bool]:
-    """Whether a row of ``COHORT`` has persons: those with a restriction may be missing ones."""
+    """Whether a row of ``COHORT`` has persons."""
+    # Missing persons are not on the roster, but may have restrictions in effect.
     return or_(cohort.c.roster > 0, cohort.c.missing > 0)
 
 
 def _failed(row: Any) -> Mapping[str, int]:
-    found = {kind.value: getattr(row, f"failed_{kind}") or 0 for kind in FailureKind}
-    return {kind: persons for kind, persons in found.items() if persons}
+    persons = {kind.value: getattr(row, f"failed_{kind}") or 0 for kind in FailureKind}
+    return {kind: count for kind, count in persons.items() if count}
 
 
-def _by_key(figures: Iterable[_Counted]) -> Mapping[CodeKey, Amount]:
-    """By code and level. Unknown codes of a group have one row, whatever their level."""
+def _by_key(rows: Iterable[_FigureRow]) -> Mapping[CodeKey, Amount]:
+    """Amounts by code and level."""
     amounts: dict[CodeKey, Amount] = {}
-    for counted in figures:
-        if counted.figure == Figure.CODE:
-            level = "" if counted.code == OTHER else counted.level
-            key = CodeKey(counted.group, counted.code, level)
-            amounts[key] = counted.amount.joined(amounts.get(key, Amount()))
+    for row in rows:
+        if row.figure == Figure.CODE:
+            # Unknown codes of a group are one row, because no reader can compare their levels.
+            level = "" if row.code == OTHER else row.level
+            key = CodeKey(row.group, row.code, level)
+            amounts[key] = row.amount.joined(amounts.get(key, Amount()))
     return amounts
 
 
-def _by_code(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
-    return {found.code: found.amount for found in figures if found.figure == figure}
+def _by_code(rows: Iterable[_FigureRow], figure: Figure) -> Mapping[str, Amount]:
+    return {row.code: row.amount for row in rows if row.figure == figure}
 
 
-def _by_group(figures: Iterable[_Counted], figure: Figure) -> Mapping[str, Amount]:
-    return {found.group: found.amount for found in figures if found.figure == figure}
+def _by_group(rows: Iterable[_FigureRow], figure: Figure) -> Mapping[str, Amount]:
+    return {row.group: row.amount for row in rows if row.figure == figure}
 
 
-def _causes(figures: Iterable[_Counted]) -> Mapping[str, Amount]:
-    """By cause. A record without one counts as one whose cause is not stated."""
-    causes = dict(_by_code(figures, Figure.CAUSE))
-    if without := causes.pop("", None):
-        causes[_UNSTATED] = without.joined(causes.get(_UNSTATED, Amount()))
+def _causes(rows: Iterable[_FigureRow]) -> Mapping[str, Amount]:
+    """Amounts by cause. A missing cause counts as unstated."""
+    causes = dict(_by_code(rows, Figure.CAUSE))
+    if missing := causes.pop("", None):
+        causes[_UNSTATED] = missing.joined(causes.get(_UNSTATED, Amount()))
     return causes
 
 
-def _week(figures: Iterable[_Counted]) -> Mapping[str, Week]:
+def _week(rows: Iterable[_FigureRow]) -> Mapping[str, Week]:
     groups: dict[str, dict[str, Amount]] = {}
-    for found in figures:
-        if found.figure == Figure.WEEK_GROUP:
-            groups.setdefault(found.group, {})[found.code] = found.amount
-    return {group: _moved(amounts) for group, amounts in groups.items()}
+    for row in rows:
+        if row.figure == Figure.WEEK_GROUP:
+            groups.setdefault(row.group, {})[row.code] = row.amount
+    return {group: _changed(amounts) for group, amounts in groups.items()}
 
 
-def _moved(amounts: Mapping[str, Amount]) -> Week:
-    return [amounts.get(op, Amount()) for op in _MOVES]
+def _changed(amounts: Mapping[str, Amount]) -> Week:
+    return [amounts.get(op, Amount()) for op in _CHANGES]
 
 
 def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
-    """The night that the last one is compared with."""
+    """Return the night to compare the last one with."""
     if not nights:
         return None
     latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
@@ -305,7 +307,7 @@ def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -
         return SnapshotState.GAPS
     if last_sync.age(now) > FRESH:
         return SnapshotState.OLD
-    # Nobody knows whose lines could not be read, or which cohort they belong to.
+    # A line that cannot be read has no person and no cohort, so it is a gap in each report.
     if last.stale or last_sync.roster_faults:
         return SnapshotState.GAPS
     return SnapshotState.COMPLETE

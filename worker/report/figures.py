@@ -1,4 +1,4 @@
-"""The contents of the report, as values."""
+"""The contents of the report, as value types."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from worker.core.value import Value
 DAYS_SHOWN: Final = 92
 CHANGE_DAYS: Final = 30
 FRESH: Final = timedelta(hours=26)
-"""A day, and slack for a run that took longer: a copy that is older is out of date."""
+"""Maximum age of a fresh copy: one day, with slack for a run that took longer."""
 _A_NIGHT_LATER: Final = timedelta(hours=36)
-"""The next night begins by then."""
+"""Maximum interval between two successive nights."""
 UNKNOWN: Final = "unknown"
-"""The group of a code that the worker does not know; it counts as restricting."""
+"""The group of a code without a declared meaning. It counts as restricting."""
 OTHER: Final = "other"
-"""The code in the facts for any that the worker does not know."""
+"""The code in the facts for all codes without a declared meaning."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
 
 
@@ -49,18 +49,19 @@ class RunFacts(Value, frozen=True, kw_only=True):
     roster_faults: int
 
     def age(self, now: datetime) -> timedelta:
-        """Time since the publication."""
+        """Return the time since the publication."""
         return max(now - (self.published_at or self.started_at), timedelta(0))
 
 
 class Amount(Value, frozen=True):
-    """A number of restrictions, and of the persons who have them."""
+    """A number of restrictions, and of their persons."""
 
     restrictions: int = 0
     persons: int = 0
 
     def joined(self, other: "Amount") -> "Amount":
-        """Both together. Persons who have both count once, so there are at least this many."""
+        """Add two amounts. The number of persons is a lower bound."""
+        # A person may have restrictions in both, so the numbers of persons cannot be added.
         return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
 
 
@@ -68,10 +69,10 @@ class NightFacts(Value, frozen=True, kw_only=True):
     """The facts of the last publication of a day in Norway.
 
     Attributes:
-        roster, confirmed, stale: persons; None if they were not counted.
-        missing: persons whom the last full roster did not name. They are not in ``roster``.
-        persons: those with a restriction in effect, missing persons included.
-        groups: restrictions in effect; of rules for results to come those that stand.
+        roster, confirmed, stale: persons. None if they were not counted.
+        missing: persons absent from the last full roster. ``roster`` does not include them.
+        persons: persons with a restriction in effect, including missing persons.
+        groups: restrictions in effect, and rules for future results that are still open.
     """
 
     publication_no: int
@@ -86,23 +87,23 @@ class NightFacts(Value, frozen=True, kw_only=True):
     groups: Mapping[str, Amount]
 
     def of(self, group: str) -> Amount:
-        """What it has of a group."""
+        """Return the amount of a group."""
         return self.groups.get(group, Amount())
 
     @property
     def pending(self) -> Amount:
-        """Rules for results to come; they are not in effect."""
+        """Rules for future results. They are not in effect."""
         return self.of(RestrictionGroup.PENDING)
 
     @property
     def total(self) -> Amount:
-        """Restrictions in effect, and the persons who have one."""
+        """Restrictions in effect, and their persons."""
         amount = sum(self.of(group).restrictions for group in GROUPS)
         return Amount(amount, self.persons)
 
 
 class CodeKey(Value, frozen=True):
-    """The key of counts: code and level, with the group of the code."""
+    """The dimensions of a count: group, code and level."""
 
     group: str
     code: str
@@ -110,15 +111,16 @@ class CodeKey(Value, frozen=True):
 
 
 Week: TypeAlias = Sequence[Amount]
-"""Restrictions that were added, changed and removed, with the persons who had them."""
+"""Restrictions that were added, changed and removed, with their persons."""
 
 
 class CohortFacts(Value, frozen=True, kw_only=True):
-    """Persons of a cohort: a clinic or department; None for those without one.
+    """Persons of a cohort, which is a clinic or department.
 
     Attributes:
-        in_effect: those with a restriction in effect.
-        week: ``Week`` of its restrictions.
+        cohort: its name. None for persons without a cohort.
+        in_effect: persons with a restriction in effect.
+        week: the ``Week`` of its restrictions.
     """
 
     cohort: str | None
@@ -131,21 +133,22 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     """The contents of the report.
 
     Attributes:
-        cohort: the cohort that the report is about; None: all persons.
+        cohort: the cohort to report. None: all persons.
         published: the last published run, full or not.
         last_sync: the last published full run.
         latest: the newest run that was not abandoned.
         nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
-        then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
-        codes: what is in effect by code, of the last night.
-        codes_then: the same of ``then``.
-        causes: what is in effect by how it came about, of the last night.
-        ages: what is in effect by its age in PTS; keys are those of ``report_code``.
-        ends: delays in effect by when they end, likewise.
-        expired: what PTS still lists after its end, by the time since then, likewise.
-        week: by group, in the seven days until the last night.
-        week_expired: what PTS still lists and what ended in these days, by group.
-        withheld: the days of those nights on which a run was withheld and none published.
+        then: the compared night, ``CHANGE_DAYS`` before the last one or a few days earlier.
+        codes: restrictions in effect on the last night, by code.
+        codes_then: restrictions in effect on the compared night, by code.
+        causes: restrictions in effect on the last night, by cause.
+        ages: restrictions in effect by their age in PTS. Keys are codes of ``report_code``.
+        ends: delays in effect by the time until their end. Keys as in ``ages``.
+        expired: restrictions listed by PTS after their end, by the time since it. Keys as in
+            ``ages``.
+        week: changes in the seven days until the last night, by group.
+        week_expired: restrictions that ended in these days and that PTS still lists, by group.
+        withheld: days on which a run was withheld and none was published.
     """
 
     made_at: datetime
@@ -169,23 +172,21 @@ class ReportFacts(Value, frozen=True, kw_only=True):
 
     @property
     def last(self) -> NightFacts:
-        """The last night; call it only if something is published."""
+        """The last night. Needs a publication."""
         return self.nights[-1]
 
     @property
     def missed(self) -> Sequence[date]:
-        """Days between the nights on which nothing was published, nor withheld.
-
-        None unless most nights are about a day after the one before: somebody who publishes once a
-        week misses no day. Nor does a run that ends now before and now after midnight.
-        """
+        """Days between the nights without a published or withheld run."""
         pairs = list(pairwise(self.nights))
         steps = sorted(later.published_at - night.published_at for night, later in pairs)
+        # With weekly runs no day is missed, so the median interval must be about a day.
         if not steps or steps[len(steps) // 2] > _A_NIGHT_LATER:
             return ()
         missed = {
             night.day + timedelta(days=day)
             for night, later in pairs
+            # In hours, because a run that ends before and after midnight in turn skips a day.
             if later.published_at - night.published_at > _A_NIGHT_LATER
             for day in range(1, (later.day - night.day).days)
         }

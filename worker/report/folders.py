@@ -48,7 +48,7 @@ class Manifest(Value, frozen=True, kw_only=True):
     Attributes:
         folder: the name of the publication's folder.
         run_id, publication_no, published_at: the publication of the files. Null before the first.
-        since: the change feed begins after this publication. Null for views.
+        since: the change feed starts after this publication. Null for views.
     """
 
     folder: str
@@ -76,15 +76,16 @@ class PublicationFolder:
         self._name = name
         target = out / name
         with named_faults(target):
+            # ``publish`` deletes the folder that it replaces, so it must be an earlier export.
             if target.exists() and not (target / MANIFEST).exists():
                 raise ConfigurationError(
-                    f"{target} holds no {MANIFEST}: it is no export, and is not replaced",
+                    f"{target} has no {MANIFEST}: it is not an export, and is not replaced",
                     hint="move it away, or give another folder",
                 )
             self.path = _hidden(out, name)
 
     def create(self, name: str) -> BinaryIO:
-        """A new file in the folder, open for writing.
+        """Create a file in the folder, and open it for writing.
 
         Raises:
             ConfigurationError: the file cannot be created.
@@ -95,11 +96,10 @@ class PublicationFolder:
 
     def digest(self, name: str) -> tuple[int, str]:
         """Sync a file of the folder to disk. Return its size and SHA-256."""
-        with named_faults(self._out), (self.path / name).open("rb") as written:
-            os.fsync(written.fileno())
-            return os.fstat(written.fileno()).st_size, hashlib.file_digest(
-                written, "sha256"
-            ).hexdigest()
+        with named_faults(self._out), (self.path / name).open("rb") as file:
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            return size, hashlib.file_digest(file, "sha256").hexdigest()
 
     def publish(self, manifest: Manifest) -> None:
         """Write the manifest, replace the previous folder, and name this one in ``_LATEST``.
@@ -109,6 +109,7 @@ class PublicationFolder:
         """
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         with named_faults(self._out):
+            # In this order: a reader that follows _LATEST always reaches a complete folder.
             write_atomically(self.path / MANIFEST, content + b"\n")
             _replace(self.path, self._out / self._name)
             write_atomically(self._out / LATEST, f"{self._name}\n".encode())
@@ -125,30 +126,28 @@ def make_folder(path: Path) -> None:
         ConfigurationError: the folder cannot be created, or a file is there.
     """
     if path.is_file():
-        raise ConfigurationError(f"{path} is a file", hint="name a folder; it is made if need be")
+        raise ConfigurationError(f"{path} is a file", hint="name a folder; a new one is created")
     with named_faults(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _hidden(parent: Path, name: str) -> Path:
-    """A new folder with mode 0700 beside the one that it will replace. A crash leaves it behind."""
+    """Create a hidden folder with mode 0700 in ``parent``. A crash leaves it behind."""
     return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    """Replace a folder, and remove the old one with its content.
-
-    Between the two renames no folder has the name. A crash there leaves both under hidden names
-    that end with ``.part``.
-    """
+    """Replace a folder, and remove the old one with its content."""
     if not target.exists():
         temporary.rename(target)
         return
-    former = _hidden(target.parent, target.name)
-    target.rename(former)
+    # POSIX cannot replace a full folder in one step. A crash between the two renames leaves both
+    # folders under hidden names that end with ``.part``.
+    previous = _hidden(target.parent, target.name)
+    target.rename(previous)
     try:
         temporary.rename(target)
     except OSError:
-        former.rename(target)
+        previous.rename(target)
         raise
-    shutil.rmtree(former)
+    shutil.rmtree(previous)

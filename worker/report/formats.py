@@ -14,30 +14,31 @@ from worker.views import Kind, ViewColumn, codes, systems_of
 
 _ROW_GROUP: Final = 50_000
 _OSLO: Final = ZoneInfo("Europe/Oslo")
-_OURS: Final = "pts-worker"
-"""The source of the program's own codes."""
+_PROGRAM: Final = "pts-worker"
+"""The source of the program's codes in ``report_code``."""
 FORMATS: Final = ("csv", "parquet")
 """The formats of an export, and the suffixes of its files."""
 DIALECTS: Final = ("excel-nb",)
 """Dialects of CSV for one program. See ``ExcelSink``."""
-_Shape: TypeAlias = Callable[[Any], str]
+_Format: TypeAlias = Callable[[Any], str]
 
 
 @contextmanager
-def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], way: str) -> Iterator["Sink"]:
-    """A sink for rows of these columns, closed at the end.
+def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], form: str) -> Iterator["Sink"]:
+    """Yield a sink for rows of these columns, and close it at the end.
 
     Args:
-        way: one of ``FORMATS`` or ``DIALECTS``.
+        form: one of ``FORMATS`` or ``DIALECTS``.
 
     Raises:
-        ConfigurationError: Parquet without its library.
+        ConfigurationError: the library for Parquet is not installed.
     """
     sinks: Mapping[str, type[Sink]] = {"excel-nb": ExcelSink, "parquet": ParquetSink}
-    sink = sinks.get(way, CsvSink)(stream, columns)
+    sink = sinks.get(form, CsvSink)(stream, columns)
     try:
         yield sink
     except BaseException:
+        # Closing releases the stream. Its own error must not hide the first one.
         with suppress(Exception):
             sink.close()
         raise
@@ -45,7 +46,7 @@ def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], way: str) -> Iter
 
 
 def iso(at: datetime) -> str:
-    """ISO 8601 in UTC, always with microseconds and ``Z``, so that text sorts by time."""
+    """Format as ISO 8601 in UTC, always with microseconds and ``Z``, so that text sorts by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
@@ -54,7 +55,7 @@ class CsvSink:
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
         self._begin(stream, [column.name for column in columns])
-        self._shapes = [_CSV[column.kind] for column in columns]
+        self._formats = [_CSV[column.kind] for column in columns]
 
     def _begin(self, stream: BinaryIO, head: Sequence[str], **dialect: Any) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
@@ -66,8 +67,8 @@ class CsvSink:
         self._writer.writerows(map(self._cells, rows))
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
-        pairs = zip(self._shapes, row, strict=True)
-        return ["" if value is None else shape(value) for shape, value in pairs]
+        pairs = zip(self._formats, row, strict=True)
+        return ["" if value is None else form(value) for form, value in pairs]
 
     def close(self) -> None:
         """Write the remaining rows. The file stays open."""
@@ -86,26 +87,27 @@ _CSV: Final[Mapping[Kind, Callable[[Any], Any]]] = {
 
 
 class ExcelSink(CsvSink):
-    """CSV that Excel in Norwegian opens with a double click, with all words in bokmål.
+    """CSV for Excel in Norwegian, which opens it with a double click. All texts are in bokmål.
 
     A byte order mark, semicolons, decimal commas, and times as ``YYYY-MM-DD HH:MM:SS`` in
     Europe/Oslo. The repeated hour in October is ambiguous. Truth values are ``SANN`` and ``USANN``,
-    which that Excel recognises. The program's own codes are translated to bokmål. A code of PTS
-    stays, with its name in the next column. Columns of texts in English are omitted. Formulas are
+    which Excel recognises in Norwegian. The program's own codes are translated to bokmål. A code of
+    PTS stays, with its name in the next column. Columns of English text are omitted. Formulas are
     escaped.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
         stream.write("\ufeff".encode())
-        self._columns: list[tuple[int, _Shape, Mapping[str, str], bool]] = []
+        self._columns: list[tuple[int, _Format, Mapping[str, str], bool]] = []
         head: list[str] = []
         for place, column in enumerate(columns):
             if column.name.endswith("_en"):
                 continue
-            names, is_ours = _names(column.name)
-            self._columns.append((place, _EXCEL[column.kind], names, is_ours))
+            names, is_translated = _names(column.name)
+            self._columns.append((place, _EXCEL[column.kind], names, is_translated))
             head.append(column.heading)
-            if names and not is_ours:
+            # A code of PTS stays, because readers compare it with PTS and its documents.
+            if names and not is_translated:
                 head.append(f"{column.heading} (navn)")
         # All cells are quoted, so that an Excel with comma separators does not split a cell and
         # execute its second part as a formula.
@@ -113,12 +115,12 @@ class ExcelSink(CsvSink):
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []
-        for place, shape, names, is_ours in self._columns:
+        for place, form, names, is_translated in self._columns:
             value = row[place]
-            text = "" if value is None else shape(value)
+            text = "" if value is None else form(value)
             if not names:
                 cells.append(text)
-            elif is_ours:
+            elif is_translated:
                 cells.append(names.get(str(value), text))
             else:
                 cells += [text, names.get(str(value), "")]
@@ -126,20 +128,20 @@ class ExcelSink(CsvSink):
 
 
 def _names(column: str) -> tuple[Mapping[str, str], bool]:
-    """The names in bokmål of a column's codes, and whether they are the program's own."""
+    """Return the names in bokmål of a column's codes, and whether all codes are the program's."""
     systems = systems_of(column)
     matches = [code for code in codes() if code.system in systems]
-    is_ours = bool(matches) and all(code.source == _OURS for code in matches)
-    return {code.code: code.name_nb for code in matches}, is_ours
+    is_program = bool(matches) and all(code.source == _PROGRAM for code in matches)
+    return {code.code: code.name_nb for code in matches}, is_program
 
 
 def _excel_time(at: datetime) -> str:
-    with suppress(OverflowError):  # the end of time has no local time
+    with suppress(OverflowError):  # year 9999 means "no end", and has no local time
         at = at.astimezone(_OSLO)
     return at.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
-_EXCEL: Final[Mapping[Kind, _Shape]] = {
+_EXCEL: Final[Mapping[Kind, _Format]] = {
     Kind.TEXT: csv_cell,
     Kind.INTEGER: lambda value: str(value).replace(".", ","),
     Kind.BOOLEAN: lambda value: "SANN" if value else "USANN",
@@ -152,7 +154,7 @@ _EXCEL: Final[Mapping[Kind, _Shape]] = {
 class ParquetSink:
     """Typed columns: ``timestamp[us, UTC]``, ``bool``, ``int64``, ``date32``, ``string``.
 
-    Fields carry their meaning from ``report_dictionary``.
+    The metadata of a field has its meaning from ``report_dictionary``.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[ViewColumn]) -> None:
@@ -173,7 +175,7 @@ class ParquetSink:
             ]
         )
         self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
-        self._waiting: list[Any] = []
+        self._batches: list[Any] = []
         self._rows = 0
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -182,7 +184,7 @@ class ParquetSink:
             self._arrow.array([row[place] for row in rows], type=field.type)
             for place, field in enumerate(self._schema)
         ]
-        self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
+        self._batches.append(self._arrow.record_batch(arrays, schema=self._schema))
         self._rows += len(rows)
         if self._rows >= _ROW_GROUP:
             self._write_group()
@@ -193,11 +195,11 @@ class ParquetSink:
         self._writer.close()
 
     def _write_group(self) -> None:
-        """Large, because readers of Parquet are slow on many small row groups."""
-        if self._waiting:
-            group = self._arrow.Table.from_batches(self._waiting, schema=self._schema)
+        # Many small row groups make readers of Parquet slow, so batches are collected.
+        if self._batches:
+            group = self._arrow.Table.from_batches(self._batches, schema=self._schema)
             self._writer.write_table(group)
-        self._waiting, self._rows = [], 0
+        self._batches, self._rows = [], 0
 
 
 Sink: TypeAlias = CsvSink | ParquetSink
@@ -210,7 +212,7 @@ def _meanings(column: ViewColumn) -> Mapping[str, str]:
 
 
 def load_pyarrow() -> tuple[Any, Any]:
-    """The modules ``pyarrow`` and ``pyarrow.parquet``.
+    """Import ``pyarrow`` and ``pyarrow.parquet``.
 
     Raises:
         ConfigurationError: they are not installed.

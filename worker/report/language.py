@@ -1,7 +1,7 @@
-"""The report's texts, and how a language writes numbers and dates.
+"""The report's texts, and the formats of numbers and dates, in three languages.
 
-The texts are tables in ``texts/``, one file a language, all with the same keys (a test compares
-them). A text may have two forms, ``one`` and ``other``; in all three languages ``one`` is for 1.
+``texts/`` has one file for each language, all with the same keys (a test compares them). A text may
+have two forms, ``one`` and ``other``. In all three languages ``one`` is for 1.
 """
 
 import math
@@ -17,7 +17,7 @@ from worker.views import codes
 
 LANGUAGES: Final = ("nb", "nn", "en")
 NOTHING: Final = "\u2013"
-"""What stands where there is no number."""
+"""The text in place of a missing number."""
 _MINUS: Final = "\u2212"
 
 
@@ -28,11 +28,12 @@ class Language:
         self.code = code
         self.texts = texts
         self._names: dict[str, dict[str, str]] = {}
-        for coded in codes():
-            self._names.setdefault(coded.system, {})[coded.code] = getattr(coded, f"name_{code}")
+        for row in codes():
+            # A dict keeps the order of the code list, in which tables list their rows.
+            self._names.setdefault(row.system, {})[row.code] = getattr(row, f"name_{code}")
 
     def text(self, key: str, /, n: int | None = None, **values: object) -> str:
-        """The text of a key, with these values in it; ``n`` chooses its form and is ``{n}``."""
+        """Return the text of a key with these values. ``n`` selects the form, and is ``{n}``."""
         text = self.texts[key]
         if n is not None:
             values = {"n": self.number(n)} | values
@@ -40,39 +41,41 @@ class Language:
         return str(text.format(**values))
 
     def name(self, system: str, code: str) -> str:
-        """What a code is called (``report_code``); empty for a code that is not known."""
+        """Return the name of a code (``report_code``). Empty for an unknown code."""
         return self._names[system].get(code, "")
 
     def names(self, system: str) -> Mapping[str, str]:
-        """What all codes of a system are called, in their order."""
+        """Return the names of all codes of a system, in their order."""
         return self._names[system]
 
     def group(self, group: str) -> str:
-        """What a group of restrictions is called, those of unknown codes as well."""
+        """Return the name of a group of restrictions, also of the group of unknown codes."""
         return self.name("restriction_group", group) or self.text("group_unknown")
 
     def number(self, value: float, decimals: int = 0) -> str:
-        """An amount, with the language's separators."""
+        """Format a number with the language's separators."""
         text = f"{abs(value):,.{decimals}f}".translate(
             {ord(","): self.texts["thousands"], ord("."): self.texts["decimal"]}
         )
+        # No minus before a number that is rounded to zero.
         return _MINUS + text if value < 0 and text.strip("0,.") else text
 
     def percent(self, share: float, decimals: int = 0) -> str:
-        """A share of 1."""
+        """Format a share of 1 in per cent."""
         return self.text("percent", value=self.number(share * 100, decimals))
 
     def percent_down(self, share: float) -> str:
-        """A share of 1 with one decimal, rounded down: what is not complete is not 100 %."""
+        """Format a share of 1 in per cent with one decimal, rounded down."""
+        # 99.99 % of the roster must not read as 100 %. The small term cancels float errors.
         return self.percent(math.floor(share * 1000 + 1e-9) / 1000, 1)
 
     def change(self, now: float, then: float) -> str:
-        """From one amount to another, in per cent; empty where there is nothing to divide by."""
+        """Format the change between two amounts in per cent. Empty if ``then`` is 0."""
         if not then:
             return ""
         change = now / then - 1
-        shown = self.percent(change)
-        return f"+{shown}" if round(change * 100) > 0 else shown
+        percent = self.percent(change)
+        return f"+{percent}" if round(change * 100) > 0 else percent
 
     def day(self, day: date) -> str:
         """``26. november``."""
@@ -88,13 +91,13 @@ class Language:
 
     def moment(self, at: datetime, zone: ZoneInfo) -> str:
         """``26. november 2026 kl. 03.12``, in the zone."""
-        there = at.astimezone(zone)
-        clock = there.strftime(self.texts["clock"])
-        return self.text("moment", day=self.full_day(there), clock=clock)
+        local = at.astimezone(zone)
+        clock = local.strftime(self.texts["clock"])
+        return self.text("moment", day=self.full_day(local), clock=clock)
 
 
 @cache
 def language(code: str) -> Language:
-    """The language of a code in ``LANGUAGES``."""
+    """Return the language of a code in ``LANGUAGES``."""
     path = Path(__file__).with_name("texts") / f"{code}.toml"
     return Language(code, tomllib.loads(path.read_text("utf-8")))

@@ -1,6 +1,6 @@
 """The first part of the report: the summary sentence, the tiles and the trends.
 
-Its numbers are shown as text, and those of few persons are replaced.
+Counts are rounded, and counts of few persons are replaced by text.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,21 +9,21 @@ from zoneinfo import ZoneInfo
 
 from worker.core.display import OFF, ShownCount, SmallNumbers
 from worker.core.model import RunStatus
+from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
 from worker.report.language import NOTHING, Language
 from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
-from worker.report.shown import ShownFacts, ShownNight
 
 NIGHTS_MIN = 7
-"""Fewer nights make no trend."""
+"""Minimum number of nights for a trend."""
 _CHANGE_MIN = 100
-"""A change between smaller numbers would only show their rounding to five."""
+"""A change is shown above this count. Below it, rounding to five alone is several per cent."""
 _CHANGE_STEPS_MIN = 2
-"""A smaller change may be rounding alone."""
+"""A change of fewer rounding steps may be rounding alone."""
 
 
 class Overview:
-    """The texts, tiles and charts of the first part, and how the counts of a report are written."""
+    """The texts, tiles and charts of the first part, and the format of all counts."""
 
     def __init__(
         self, facts: ReportFacts, words: Language, zone: ZoneInfo, small: SmallNumbers
@@ -35,7 +35,7 @@ class Overview:
         self.shown = ShownFacts(facts, small)
 
     def cell(self, count: ShownCount | None) -> Cell:
-        """A number, a range, or the limit that few persons are below."""
+        """Format a count as a number, as a range, or as "fewer than" a limit."""
         words = self.words
         if count is None:
             return Cell(NOTHING)
@@ -49,7 +49,7 @@ class Overview:
         return Cell(words.text("range", first=first, last=last), spoken)
 
     def change(self, now: ShownCount, then: ShownCount) -> str:
-        """From one count to another in per cent, if rounding does not account for it."""
+        """Format the change of a count in per cent. Empty if it may be rounding alone."""
         if not self._is_compared(now, then) or self._is_rounding(now, then):
             return ""
         return self.words.change(now.number or 0, then.number or 0)
@@ -64,24 +64,24 @@ class Overview:
         return abs((now.number or 0) - (then.number or 0)) < least
 
     def share(self, part: ShownCount, whole: ShownCount) -> str:
-        """A part of a whole in per cent, if both are numbers."""
+        """Format a part of a whole in per cent, if both are numbers."""
         if part.number is None or not whole.number:
             return NOTHING
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
-        """The share of the roster that is confirmed; where few are not, a bound of it."""
+        """Format the confirmed share of the roster. If few persons are stale, a lower bound."""
         roster, stale = night.roster and night.roster.number, night.stale
         if not roster or stale is None:
             return ""
-        missing = stale.high if stale.number is None else stale.number
-        text = self.words.percent_down(max(roster - missing, 0) / roster)
+        stale_max = stale.high if stale.number is None else stale.number
+        text = self.words.percent_down(max(roster - stale_max, 0) / roster)
         return self.words.text("at_least", share=text) if stale.number is None else text
 
     def line(
         self, counts: Callable[[ShownNight], ShownCount], *, from_zero: bool = False
     ) -> LineChart | None:
-        """A line over the nights, if there are at least ``NIGHTS_MIN``."""
+        """Draw a line over the nights, if there are at least ``NIGHTS_MIN``."""
         facts = self.facts
         if len(facts.nights) < NIGHTS_MIN:
             return None
@@ -95,17 +95,17 @@ class Overview:
         )
 
     def ending(self, run: RunFacts) -> str:
-        """How a run ended, in words."""
+        """Return the end of a run as text."""
         if run.status == RunStatus.PUBLISHED:
             return self.words.name("exit_code", str(run.exit_code))
         return self.words.text(f"status_{run.status}")
 
     def sentence(self) -> str:
-        """The restrictions in effect, in one sentence."""
+        """Return the summary: the restrictions in effect, in one sentence."""
         last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence_of" if last.has_rate else "sentence",
-            n=1 if last.total.number == 1 else 2,
+            n=1 if last.total.number == 1 else 2,  # a range or a hidden count takes the plural
             day=words.day(self.facts.last.day),
             amount=self.cell(last.total).text,
             persons=self.cell(last.persons).text,
@@ -114,6 +114,7 @@ class Overview:
         if change := self.month(lambda night: night.total):
             sentence += f", {change}"
         if share := self.confirmed(last):
+            # An old report must not read as if the persons were confirmed today.
             age = self.facts.made_at - self.facts.last.published_at
             is_fresh = self.facts.state is not SnapshotState.FUTURE and age < FRESH
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
@@ -121,7 +122,7 @@ class Overview:
         return sentence + "."
 
     def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
-        """The change of a count over the last month in words; empty if it is not shown."""
+        """Return the change of a count over the last month as text. Empty if it is not shown."""
         if self.shown.then is None:
             return ""
         now, then = count(self.shown.last), count(self.shown.then)
@@ -130,7 +131,7 @@ class Overview:
         return self.words.text("month_unchanged") if self._is_compared(now, then) else ""
 
     def state(self) -> Iterator[str]:
-        """How reliable the figures are."""
+        """Yield sentences about the reliability of the figures."""
         words, facts = self.words, self.facts
         run = facts.last_sync if facts.state is SnapshotState.OLD else facts.published
         if run is None or run.published_at is None:
@@ -149,12 +150,13 @@ class Overview:
             yield words.text("state_gaps_unknown", when=when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
-        latest = facts.latest  # an abandoned run read nothing, or a newer one took its place
+        # A failed run does not change the figures, but a reader must know that it failed.
+        latest = facts.latest
         if latest is not None and latest.status != RunStatus.PUBLISHED:
             yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
 
     def tiles(self) -> Iterator[Tile]:
-        """The four most important figures."""
+        """Yield the four most important figures."""
         words, last = self.words, self.shown.last
         yield self._tile("tile_in_effect", lambda night: night.total)
         rate = []
@@ -190,17 +192,17 @@ class Overview:
         return [g for g in GROUPS if any(g in night.groups for night in self.facts.nights)]
 
     def trends(self) -> Iterator[Chart]:
-        """A line for each group."""
+        """Yield a line chart for each group."""
         words = self.words
         for group in self.groups:
             count = partial(ShownNight.of, group=group)
-            if drawn := self.line(count):
+            if group_line := self.line(count):
                 month = self.month(count)
                 yield self._chart(
                     words.group(group),
-                    drawn,
+                    group_line,
                     self._desc(count),
-                    ticks=[words.number(tick) for tick in drawn.ticks],
+                    ticks=[words.number(tick) for tick in group_line.ticks],
                     group=group,
                     amount=self.cell(count(self.shown.last)),
                     notes=[month] if month else [],
@@ -209,7 +211,7 @@ class Overview:
     def _chart(
         self,
         title: str,
-        drawn: LineChart,
+        group_line: LineChart,
         desc: str,
         *,
         ticks: Sequence[str],
@@ -217,13 +219,13 @@ class Overview:
         amount: Cell | None = None,
         notes: Sequence[str] = (),
     ) -> Chart:
-        """A chart; where its axis does not begin at 0, it says so."""
         nights, words = self.facts.nights, self.words
-        low = [words.text("axis", low=ticks[-1])] if drawn.ticks[-1] else []
+        # An axis that does not start at 0 exaggerates changes, so the chart has a note.
+        low = [words.text("axis", low=ticks[-1])] if group_line.ticks[-1] else []
         return Chart(
             title=title,
             desc=desc,
-            line=drawn,
+            line=group_line,
             ticks=ticks,
             first=words.short_day(nights[0].day),
             last=words.short_day(nights[-1].day),
@@ -244,15 +246,15 @@ class Overview:
         )
 
     def withheld_days(self) -> str:
-        """The days on which a run was withheld, as text; empty for none."""
+        """Return the days on which a run was withheld, as text."""
         return ", ".join(map(self.words.day, self.facts.withheld))
 
     def missed_days(self) -> str:
-        """The days on which no run published or was withheld, as text; empty for none."""
+        """Return the days without a published or withheld run, as text."""
         return ", ".join(map(self.words.day, self.facts.missed))
 
     def trend_table(self) -> Table:
-        """The same in numbers, the newest day first."""
+        """Return the trends as a table of numbers, the newest day first."""
         words, groups = self.words, self.groups
         rows = []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, for a screen, a phone and paper."""
+"""The report: one self-contained HTML file for screen, phone and paper."""
 
 import base64
 import hashlib
@@ -16,12 +16,12 @@ from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
 from worker.files import named_faults, write_atomically
+from worker.report.disclosure import RANKED_MIN, ShownNight
 from worker.report.facts import read_facts
 from worker.report.figures import GROUPS, CodeKey, ReportFacts
 from worker.report.language import LANGUAGES, NOTHING, language
 from worker.report.overview import NIGHTS_MIN, Overview
 from worker.report.parts import Cell, Row, Table, without_empty_columns
-from worker.report.shown import RANKED_MIN, ShownNight
 from worker.views import Read, systems_of
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -29,12 +29,12 @@ _HTML: Final = b"<!DOCTYPE html>"
 
 
 class Source(Value, frozen=True):
-    """Where a report's figures come from.
+    """The source of a report's figures.
 
     Attributes:
-        service: the PTS that filled the database: an environment, or an address.
+        service: the PTS that filled the database, as an environment or an address.
         organisation: the organisation number of the HelseID client.
-        is_made_up: whether that PTS has no real persons.
+        is_made_up: whether all persons of this PTS are synthetic.
     """
 
     service: str = ""
@@ -56,20 +56,20 @@ async def write_report(
     cohort: str | None = None,
     source: Source = _NO_SOURCE,
 ) -> ReportFacts:
-    """Read the published state and write the report, mode 0600, at once.
+    """Read the published state, and write the report in one step, with mode 0600.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        out: the file; an old report is replaced, and nothing else.
-        timezone: of the times shown, e.g. ``schedule.timezone``.
+        out: the file. An old report is replaced, any other file is not.
+        timezone: the time zone of the report, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
         min_cell: the limit of ``SmallNumbers``.
-        cohort: the clinic or department that the report is about; None: all persons.
-        source: where the figures come from.
+        cohort: the clinic or department to report. None: all persons.
+        source: the source of the figures.
 
     Raises:
-        UsageError: the last publication has no such cohort.
-        ConfigurationError: the file cannot be written, or is there and is no report.
+        UsageError: no publication has this cohort.
+        ConfigurationError: the file cannot be written, or exists and is not a report.
         UnavailableError: the database cannot be used.
     """
     facts = await read_facts(read, now=now, cohort=cohort)
@@ -89,7 +89,8 @@ async def write_report(
         min_cell=min_cell,
         nights_min=NIGHTS_MIN,
     )
-    # Text from outside is escaped, and holds no character that XML forbids.
+    # The template escapes text from outside. Characters that XML forbids are replaced here, because
+    # even an escape does not allow them.
     with named_faults(out):
         if _is_other(out):
             raise FileExistsError
@@ -98,7 +99,7 @@ async def write_report(
 
 
 def _is_other(path: Path) -> bool:
-    """Whether there is a file that is no report: a database or a key, named by mistake."""
+    """Whether a file exists that is not a report, such as a database or a key."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -110,7 +111,7 @@ def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name is an error, not an empty figure
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -120,16 +121,16 @@ class Page(Overview):
     """All parts of one report."""
 
     def origin(self, source: Source) -> Iterator[str]:
-        """The PTS that the figures come from, and for which organisation."""
+        """Yield the PTS and the organisation of the figures."""
         words = self.words
         if source.service:
-            known = {"production": "source_production", "test": "source_test"}
-            yield words.text(known.get(source.service, "source_other"), service=source.service)
+            keys = {"production": "source_production", "test": "source_test"}
+            yield words.text(keys.get(source.service, "source_other"), service=source.service)
         if source.organisation:
             yield words.text("organisation", number=source.organisation)
 
     def week(self) -> Table | None:
-        """Added, changed, removed and expired in the last seven days, by group."""
+        """Return the changes of the last seven days, by group."""
         words, week, expired = self.words, self.shown.week, self.shown.week_expired
         nothing = self.small.count(0)
         rows = []
@@ -142,19 +143,19 @@ class Page(Overview):
         return Table(words.text("week_caption"), head, rows) if rows else None
 
     def code_table(self) -> Table | None:
-        """Restrictions in effect, by group and code."""
-        words, shown = self.words, self.shown
+        """Return the restrictions in effect, by group and code."""
+        words, codes = self.words, self.shown.codes
         rows = []
-        top = max((count.number or 0 for count in shown.codes.values()), default=0)
+        top = max((count.number or 0 for count in codes.values()), default=0)
         for group in GROUPS:
-            inside = sorted(
-                (item for item in shown.codes.items() if item[0].group == group),
-                # By the shown number: the order reveals nothing of the others.
+            counts = sorted(
+                (item for item in codes.items() if item[0].group == group),
+                # By the shown number, because an order by exact counts would reveal small ones.
                 key=lambda item: (-(item[1].number or 0), item[0].code, item[0].level),
             )
-            if inside:
+            if counts:
                 rows.append(self._sum(partial(ShownNight.of, group=group), group))
-                rows += [self._code_row(key, count, top) for key, count in inside]
+                rows += [self._code_row(key, count, top) for key, count in counts]
         if not rows:
             return None
         rows.append(self._sum(lambda night: night.total))
@@ -163,7 +164,7 @@ class Page(Overview):
         return without_empty_columns(table, NOTHING)
 
     def codes_lead(self, table: Table) -> str:
-        """The words above this table: whole of the shares, and beginning of the changes."""
+        """Return the text above the table: the base of shares and of changes."""
         words, then = self.words, self.facts.then
         lead = [words.text("codes_lead")]
         if then is None:
@@ -181,19 +182,19 @@ class Page(Overview):
         return Row(cells, group=group, is_head=True)
 
     def _code_row(self, key: CodeKey, count: ShownCount, top: int) -> Row:
-        words, shown = self.words, self.shown
-        then = shown.codes_then.get(key)
+        then = self.shown.codes_then.get(key)
         change = self.change(count, then) if then else ""
-        if shown.then is not None and then is None:
-            change = words.text("code_new")
+        if self.shown.then is not None and then is None:
+            change = self.words.text("code_new")
         bar = round((count.number or 0) / (top or 1) * 100, 1)
-        share = Cell(self.share(count, shown.last.total))
+        share = Cell(self.share(count, self.shown.last.total))
         cells = [self._code(key), self.cell(count), Cell("", bar=bar), share]
         return Row([*cells, Cell(change or NOTHING)], group=key.group)
 
     def _code(self, key: CodeKey) -> Cell:
-        """The meaning of a code, and below it the code, if it is in the list of codes."""
+        """Return the meaning of a code. A code with a meaning follows in small type."""
         words, code = self.words, key.code.replace("-", "_")
+        # The facts have "other" for all unknown codes, which is not a code to show.
         name = self._name(code, (area.effect.code for area in AREAS))
         small = " ".join(filter(None, (key.code, key.level))) if name else ""
         name = name or words.text("code_unknown" if code else "code_empty")
@@ -201,13 +202,14 @@ class Page(Overview):
         return Cell(f"{name}. {level}" if level else name, small=small)
 
     def _name(self, code: str, columns: Iterable[str]) -> str:
-        """The name of a code of one of these columns. Empty for an unknown code."""
+        """Return the name of a code of one of these columns. Empty for an unknown code."""
         names = (self.words.name(name, code) for column in columns for name in systems_of(column))
         return next(filter(None, names), "")
 
     def causes(self) -> Table | None:
-        """Restrictions in effect by cause: set by a person, or by a rule."""
+        """Return the restrictions in effect by cause: set by a person, or by a rule."""
         words, causes = self.words, self.shown.causes or {}
+        # Shares of the table's own sum: only some areas state a cause.
         numbers = [count.number for count in causes.values()]
         whole = self.small.count(0 if None in numbers else sum(filter(None, numbers)))
         rows = [
@@ -225,19 +227,19 @@ class Page(Overview):
         return without_empty_columns(table, NOTHING) if rows else None
 
     def ends(self) -> Table | None:
-        """Delays by the time until their end."""
+        """Return the delays by the time until their end."""
         return self._by_time("ends", "ends", self.shown.ends)
 
     def ages(self) -> Table | None:
-        """Restrictions in effect by their age in PTS."""
+        """Return the restrictions in effect by their age in PTS."""
         return self._by_time("ages", "age", self.shown.ages)
 
     def expired(self) -> Table | None:
-        """Restrictions that PTS lists after their end, by the time since then."""
+        """Return the restrictions that PTS lists after their end, by the time since it."""
         return self._by_time("expired", "age", self.shown.expired)
 
     def none(self, name: str) -> str:
-        """The text in place of one of these tables: there is nothing to show, or too little."""
+        """Return the text in place of an absent table: no rows, or too few persons."""
         if getattr(self.shown, name) is None:
             return self.words.text("too_few")
         return self.words.text(f"{name}_none")
@@ -247,12 +249,13 @@ class Page(Overview):
     ) -> Table | None:
         names = self.words.names(system)
         counts = counts or {}
-        shown = [(names[code], counts[code]) for code in names if code in counts]
+        # In the order of the code system, which is the order of time.
+        rows = [(names[code], counts[code]) for code in names if code in counts]
         caption = f"{text}_caption"
-        return self._plain(caption, "restrictions", shown, first=f"{text}_first") if shown else None
+        return self._plain(caption, "restrictions", rows, first=f"{text}_first") if rows else None
 
     def cohorts(self) -> Table | None:
-        """Persons by cohort, the highest rate first, those without a rate last."""
+        """Return the persons by cohort, the highest rate first, cohorts without a rate last."""
         words, has_weeks = self.words, self.shown.has_cohort_weeks
         rows = [
             Row(
@@ -272,15 +275,15 @@ class Page(Overview):
         return without_empty_columns(table, NOTHING) if rows else None
 
     def cohort_notes(self) -> Iterator[str]:
-        """Below the table: cohorts without a rank, and those that are not in it."""
-        shown, words = self.shown.cohorts, self.words
-        if any(cohort.rate is None for cohort in shown):
+        """Yield notes below the table: unranked cohorts, and cohorts that are not in it."""
+        cohorts, words = self.shown.cohorts, self.words
+        if any(cohort.rate is None for cohort in cohorts):
             yield words.text("cohorts_unranked", least=RANKED_MIN)
-        if len(self.facts.cohorts) > len(shown):
-            yield words.text("cohorts_more", shown=len(shown), n=len(self.facts.cohorts))
+        if len(self.facts.cohorts) > len(cohorts):
+            yield words.text("cohorts_more", shown=len(cohorts), n=len(self.facts.cohorts))
 
     def freshness(self) -> str:
-        """The confirmed share of the roster, and the persons missing from it."""
+        """Return the confirmed share of the roster, and the number of missing persons."""
         words, last = self.words, self.shown.last
         share = self.confirmed(last)
         lead = [words.text("freshness_lead", share=share)] if share else []
@@ -291,7 +294,7 @@ class Page(Overview):
         return " ".join(lead)
 
     def freshness_table(self) -> Table | None:
-        """The days on which persons were not confirmed or missing, the newest first."""
+        """Return the days with stale or missing persons, the newest first."""
         words, rows = self.words, []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
             if night.stale or night.missing:
@@ -304,7 +307,7 @@ class Page(Overview):
         return without_empty_columns(table, words.number(0)) if rows else None
 
     def failures(self) -> Table | None:
-        """Persons that could not be read, by kind of failure."""
+        """Return the numbers of persons with a failed read, by kind of failure."""
         rows = [
             (self.words.name("failure_kind", kind), self.small.count(persons))
             for kind, persons in self.facts.last.failed.items()
@@ -315,5 +318,5 @@ class Page(Overview):
         self, caption: str, amount: str, rows: Iterable[tuple[str, ShownCount]], *, first: str
     ) -> Table:
         head = (self.words.text(first), self.words.text(amount))
-        shown = [Row([Cell(text), self.cell(count)]) for text, count in rows]
-        return Table(self.words.text(caption), head, shown)
+        cells = [Row([Cell(text), self.cell(count)]) for text, count in rows]
+        return Table(self.words.text(caption), head, cells)

@@ -1,7 +1,7 @@
-"""The building blocks of the page as values: cells, tables, tiles, lines and charts.
+"""Building blocks of the page, as value types: cells, tables, tiles, lines and charts.
 
-``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place. So
-all words are in HTML beside it, where they keep their size and are never cut.
+``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place. All
+text is in HTML beside the box, where it keeps its size and is never cut.
 """
 
 import math
@@ -13,18 +13,18 @@ from worker.core.value import Value
 _STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 _PARTS = 2
 _SPAN_STEPS_MIN = 6
-"""How many steps of rounding an axis spans at least, so that one step is no cliff."""
+"""Minimum span of an axis, in rounding steps. One step must not look like a cliff."""
 
 
 class LineChart(Value, frozen=True):
     """A line over days.
 
     Attributes:
-        paths: the pieces of the line, as SVG paths; a day without a number, or one on which nothing
-            was published, is a gap.
-        dots: places of numbers that stand alone.
+        paths: the pieces of the line, as SVG paths. A day without a number or without a publication
+            is a gap.
+        dots: positions of numbers between two gaps.
         ticks: numbers at the top, in the middle and at the bottom of the box.
-        withheld: left edge and width of each day to be marked.
+        withheld: left edge and width of each day with a withheld run.
     """
 
     paths: Sequence[str]
@@ -49,7 +49,7 @@ class Cell(Value, frozen=True):
 
 
 class Row(Value, frozen=True):
-    """A row of a table; ``is_head``: the heading of the rows below it."""
+    """A row of a table. ``is_head`` marks the heading of the rows below it."""
 
     cells: Sequence[Cell]
     group: str = ""
@@ -57,7 +57,7 @@ class Row(Value, frozen=True):
 
 
 class Table(Value, frozen=True):
-    """A table; its first column holds text, the others numbers."""
+    """A table. Its first column has text, the others numbers."""
 
     caption: str
     head: Sequence[str]
@@ -96,26 +96,26 @@ def line(
     from_zero: bool = False,
     least_step: int = 1,
 ) -> LineChart | None:
-    """A line from the first to the last day; None if no day has a number.
-
-    The axis begins at 0 if asked for, or unless the numbers differ by little.
+    """Draw a line from the first to the last day. None if no day has a number.
 
     Args:
+        from_zero: the axis starts at 0. See ``scale`` for the default.
         least_step: the numbers are rounded to it.
     """
-    known = [value for value in values if value is not None]
-    if not known or days[0] == days[-1]:
+    numbers = [value for value in values if value is not None]
+    if not numbers or days[0] == days[-1]:
         return None
-    low, step = scale(0 if from_zero else min(known), max(known), least_step)
+    low, step = scale(0 if from_zero else min(numbers), max(numbers), least_step)
     span = (days[-1] - days[0]).days
 
     def x(day: date) -> float:
         return round((day - days[0]).days / span * 100, 2)
 
-    def y(value: float) -> float:
+    def y(value: float) -> float:  # downwards in SVG
         return round(100 - (value - low) / (step * _PARTS) * 100, 2)
 
     pieces: list[list[tuple[float, float]]] = [[]]
+    # Days without a publication are not among the nights, so they are added as gaps.
     by_day = dict.fromkeys([*withheld, *missed]) | dict(zip(days, values, strict=True))
     for day, value in sorted(by_day.items()):
         if value is None:
@@ -132,20 +132,22 @@ def line(
 
 
 def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
-    """The lowest number of an axis and its step; two steps hold all numbers.
+    """Return the lowest number of an axis, and its step. Two steps cover all numbers.
 
-    The axis begins at 0 unless the numbers differ by little, and spans at least six times
+    The axis starts at 0 unless the numbers differ by less than a third. It spans at least six times
     ``least_step``.
     """
     span = max(high - low, _SPAN_STEPS_MIN * least_step)
     if low < high * 2 / 3 or span > high / 2:
         low, span = 0.0, max(high, span)
+    # A line with little change is in the middle of the box.
     low = max(low - (span - high + low) / 2, 0.0)
     rough = span / _PARTS
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (power, power * 10):
         for digit in _STEPS:
             step = digit * factor
+            # Ticks are counts of persons or restrictions, so they are whole numbers.
             is_fit = step >= rough * (1 - 1e-9) and step.is_integer()
             base = math.floor(low / step + 1e-9) * step
             if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
@@ -154,11 +156,11 @@ def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
 
 
 def without_empty_columns(table: Table, empty: str) -> Table:
-    """The table without columns of numbers that hold this text alone."""
-    kept = [
+    """Return the table without the columns that contain only this text."""
+    places = [
         place
         for place in range(len(table.head))
         if any(row.cells[place] != Cell(empty) for row in table.rows)
     ]
-    rows = [Row([row.cells[n] for n in kept], row.group, row.is_head) for row in table.rows]
-    return Table(table.caption, [table.head[n] for n in kept], rows)
+    rows = [Row([row.cells[n] for n in places], row.group, row.is_head) for row in table.rows]
+    return Table(table.caption, [table.head[n] for n in places], rows)

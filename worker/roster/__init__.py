@@ -18,6 +18,8 @@ RosterLine: TypeAlias = RosterEntry | RosterLineError
 LABEL_CHARACTERS_MAX: Final = 200
 """Maximum length of a ``local_ref`` and of a ``cohort``."""
 
+STANDARD_INPUT: Final = "standard input"
+_INPUT_HINT: Final = "give one 11-digit identifier per line, or CSV with a column off_id"
 _NONE_HINT: Final = (
     "fix the roster at its source, then check it with `pts-worker doctor`, which starts no run; "
     "the log names each bad line (roster.line_unreadable)"
@@ -50,6 +52,7 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
         columns = counted(len(names), "column")
         raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
     off_id = plain.index("offid")
+    # Two columns with the name of an optional one are ambiguous, so both are ignored.
     local_ref, cohort = (
         plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
     )
@@ -82,7 +85,8 @@ async def with_identifier(
             yield line
     if not has_entry:
         reason = first_error or ": it is empty, or has only a header"
-        raise RosterError(f"{name} contains no identifier{reason}", hint=_NONE_HINT)
+        hint = _INPUT_HINT if name == STANDARD_INPUT else _NONE_HINT
+        raise RosterError(f"{name} contains no identifier{reason}", hint=hint)
 
 
 def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
@@ -95,6 +99,7 @@ def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> Roster
         if problem := _label_problem(name, label):
             return RosterLineError(where=where, problem=problem)
     return RosterEntry(
+        where=where,
         off_id=NationalId(digits),
         local_ref=labels["local_ref"] or None,
         cohort=labels["cohort"] or None,

@@ -1,4 +1,4 @@
-"""Roster from a file: CSV with a header, or one identifier per line; ``-`` is standard input."""
+"""Roster from a file: CSV with a header, or one identifier per line. ``-`` is standard input."""
 
 import codecs
 import csv
@@ -15,9 +15,17 @@ from typing import BinaryIO, Final, TypeAlias
 
 from anyio import to_thread
 
+from worker.core.identity import is_power_of_ten
 from worker.core.model import RosterLineError
 from worker.errors import RosterError, reason_of
-from worker.roster import Columns, RosterLine, find_columns, read_text, with_identifier
+from worker.roster import (
+    STANDARD_INPUT,
+    Columns,
+    RosterLine,
+    find_columns,
+    read_text,
+    with_identifier,
+)
 from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 
 LINE_LENGTH_MAX: Final = 64 * 1024
@@ -34,8 +42,8 @@ _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 _UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
-    f"{_SAVE_HINT}, or set roster.encoding: what Excel calls plain CSV is "
-    '"windows-1252", and its Unicode text "utf-16"'
+    f"{_SAVE_HINT}, or set roster.encoding: for Excel's plain CSV it is "
+    '"windows-1252", for its Unicode text "utf-16"'
 )
 _NOT_UTF_8_HINT: Final = (
     "roster.encoding is {}: remove it if the file is UTF-8, or save the file in that encoding"
@@ -71,7 +79,7 @@ class CsvRoster:
         self._encoding = encoding
         self._path = Path(path)
         self._standard_input = (stdin or sys.stdin.buffer) if str(path) == "-" else None
-        self._name = "standard input" if self._standard_input else str(self._path.absolute())
+        self._name = STANDARD_INPUT if self._standard_input else str(self._path.absolute())
         self._kept: list[RosterLine] = []
         self.unknown_columns: Sequence[str] = ()
 
@@ -103,6 +111,7 @@ class CsvRoster:
             return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
+        # Later passes read the roster again, which standard input cannot.
         for line in self._kept:
             yield line
         if self._kept:
@@ -204,8 +213,9 @@ class _LineParser:
             raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
         # A file without a header: its first line is an identifier.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
-        if bare.isascii() and bare.isdigit():
+        if (bare.isascii() and bare.isdigit()) or is_power_of_ten(bare):
             return False
+        # Norwegian Excel separates by semicolon.
         self._delimiter = max(_DELIMITERS, key=text.count)
         try:
             names = self._fields(text)
@@ -226,6 +236,7 @@ class _LineParser:
         )
 
     def _row(self, text: str) -> RosterLine:
+        # A wrong letter in a label would create a second cohort, so the line is an error.
         if not text.isascii() and _UNDECODED.search(text):
             return self._error(f"the line {self._unlike}")
         try:

@@ -65,8 +65,8 @@ class QueryRoster:
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
             UnavailableError: the database cannot be reached, or its connection was lost.
-            ConfigurationError: a SQLite file, or its folder, belongs to another user or is writable
-                by everyone.
+            ConfigurationError: a SQLite file, or its folder, belongs to another user or is
+                world-writable.
         """
         return with_identifier(self._lines(), SOURCE)
 
@@ -90,6 +90,7 @@ class QueryRoster:
             self._url.difference_update_query(TLS_PARAMETERS) if tls else self._url,
             hide_parameters=True,
             poolclass=sa.NullPool,
+            # Without prepared statements, which PgBouncer does not support in transaction mode.
             connect_args={**tls.arguments(), "statement_cache_size": 0} if tls else {},
         )
         async with engine.connect() as connection:

@@ -40,7 +40,7 @@ class Tokens:
         now = int(self._world.now())
         audiences = sorted({scope.rpartition("/")[0] for scope in scopes})
         jti = secrets.token_hex(16).upper()
-        self._world.issued.add(jti)
+        self._world.issued.add(jti)  # forgotten by ``revoke_tokens``
         claims = {
             "iss": self._world.options.issuer,
             "nbf": now,
@@ -67,6 +67,7 @@ class Tokens:
             raise TokenRefusedError("wrong issuer")
         if audience is not None and claims.get("aud") != audience:
             raise TokenRefusedError("wrong audience")
+        # In whole seconds. Only nbf has a skew.
         if int(now_s) >= claims["exp"] or int(now_s) + _NBF_SKEW_S < claims["nbf"]:
             raise TokenRefusedError("expired")
         if claims["jti"] not in self._world.issued:
@@ -112,12 +113,14 @@ class AccessChecker:
             self._check_bearer(claims)
         else:
             self._check_proof(request, token, claims, now_s)
+        # Authentication first (401), then the rights of the client (403).
         if PTS_SCOPE not in claims["scope"]:
             raise RefusedError("insufficient_scope", f"{PTS_SCOPE} is needed")
         if not claims.get(_PARENT_CLAIM):
             raise RefusedError("insufficient_scope", "orgnr_parent is needed")
 
     def _check_bearer(self, claims: Claims) -> None:
+        # A DPoP token used as bearer would lose its protection (RFC 9449 §7.2).
         if "cnf" in claims:
             raise RefusedError("invalid_token", "The token is bound to a key.")
         client = self._world.clients.get(claims["client_id"])
@@ -129,6 +132,7 @@ class AccessChecker:
         if len(proofs) != 1:
             raise RefusedError("invalid_request", "Expected exactly one DPoP header.")
         proof = open_proof(proofs[0])
+        # The token is bound to the key that requested it (RFC 9449 §6.1).
         if claims.get("cnf") != {"jkt": proof.thumbprint}:
             raise RefusedError("invalid_token", "Invalid 'cnf' value.")
         url = f"{self._world.options.pts_url}{request.path}"
@@ -147,5 +151,6 @@ def _credentials(request: Request) -> tuple[str, str]:
         raise RefusedError("invalid_request", "Expected exactly one Authorization header.")
     scheme, _, token = "".join(values).partition(" ")
     if scheme.lower() not in {"dpop", "bearer"} or not token:
+        # Without credentials the challenge has no error code (RFC 6750 §3.1).
         raise RefusedError("")
     return scheme.lower(), token

@@ -77,6 +77,7 @@ def check_assertion(
     Raises:
         RefusedError: the client is unknown, or the assertion is invalid.
     """
+    # HelseID accepts only private_key_jwt.
     if "client_secret" in form:
         raise refused("HID-1008: shared secrets are rejected")
     if form.get("client_assertion_type") != _ASSERTION_TYPE:
@@ -94,6 +95,7 @@ def check_assertion(
     if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
         raise refused("iss, sub and client_id differ")
     audience = claims.get("aud")
+    # One audience only: an assertion for several servers could be replayed by one of them.
     if audience not in (issuer, f"{issuer}/", [issuer], [f"{issuer}/"]):
         raise refused("aud is not the issuer alone")
     _check_times(claims, now_s)
@@ -147,7 +149,7 @@ def organization_claims(client: Client, assertion: Claims) -> tuple[Claims, bool
         parent, child = _named(assertion["assertion_details"], client)
         _check(client, parent, child)
     if client.tenancy == "single-tenant":
-        parent = client.organization
+        parent = client.organization  # always its own, whatever the assertion contains
     numbers = {
         "orgnr_parent": parent,
         "orgnr_child": child,

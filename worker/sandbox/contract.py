@@ -95,7 +95,7 @@ def read_contract(source: str | Mapping[str, Any]) -> Contract:
         raise ValueError(f"{name}: {error}") from None
     for area, declared in contract.items():
         if OFF_ID not in str(declared.body):
-            raise ValueError(f"{name}: in {area} the body does not hold {OFF_ID}")
+            raise ValueError(f"{name}: in {area} the body does not contain {OFF_ID}")
         if unknown := sorted(declared.columns.keys() - COLUMNS.get(area, frozenset())):
             raise ValueError(f"{name}: {area} has no column {unknown[0]}")
     return contract
@@ -159,20 +159,18 @@ def _get(holder: Any, step: _Step) -> Any:
         return holder.get(step)
     if isinstance(step, int):
         return holder[step] if step < len(holder) else None
-    name, wanted = step
-    return next((element for element in holder if element.get(name) == wanted), None)
+    name, selector = step
+    return next((element for element in holder if element.get(name) == selector), None)
 
 
 def _set(holder: Any, step: _Step, value: Any) -> Any:
-    """Write a value and return it.
-
-    An element that is selected by true or false gets a sibling with the opposite value, so that a
-    client that takes the first element is wrong.
-    """
+    """Write a value and return it."""
     if isinstance(step, tuple):
-        name, wanted = step
-        value = {name: wanted}
-        holder += [{name: not wanted}, value] if isinstance(wanted, bool) else [value]
+        name, selector = step
+        value = {name: selector}
+        # An element selected by true or false gets a sibling with the opposite value, so that a
+        # client that takes the first element is wrong.
+        holder += [{name: not selector}, value] if isinstance(selector, bool) else [value]
         return value
     if isinstance(step, int):
         holder += [{} for _ in range(len(holder), step + 1)]

@@ -107,6 +107,7 @@ class HelseId:
     def _grant(self, request: Request, fault: Fault | None) -> dict[str, Any]:
         now_s = self._world.now(fault)
         form = _form(request)
+        # Basic authentication is a shared secret, too.
         if request.header("authorization"):
             raise refused("HID-1008: shared secrets are rejected")
         client, assertion = check_assertion(form, self._world.clients, self.issuer, now_s)
@@ -125,6 +126,7 @@ class HelseId:
         scopes = _scopes(client, form.get("scope"))
         subject = self._exchange(client, form, now_s) if grant_type == TOKEN_EXCHANGE else {}
         organizations, is_rejected = organization_claims(client, assertion)
+        # HelseID issues a token without the rejected scopes, and no error.
         granted = () if is_rejected else scopes
         lifetime_s = self._world.options.token_lifetime_s
         claims = subject | organizations | bound
@@ -180,13 +182,14 @@ def _form(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise RefusedError("invalid_request", reason="malformed form") from error
     form = dict(pairs)
+    # Parameters must not repeat (RFC 6749 §3.2).
     if len(form) != len(pairs):
         raise RefusedError("invalid_request", reason="repeated parameter")
     return form
 
 
 def _scopes(client: Client, scope: str | None) -> tuple[str, ...]:
-    if scope is None:
+    if scope is None:  # all scopes of the client, as in Duende
         return client.scopes
     scopes = tuple(dict.fromkeys(scope.split()))
     if len(scope) > _SCOPE_CHARACTERS_MAX or not scopes:

@@ -172,10 +172,12 @@ def check_request(
     if token:
         digest = hashlib.sha256(token.encode("latin-1")).digest()
         expected["ath"] = urlsafe_b64encode(digest).decode("ascii")
+    # Bound to method, address and token (RFC 9449 §4.3), so a stolen proof is of no use.
     for name, value in expected.items():
         if proof.claims.get(name) != value:
             raise invalid(f"Invalid '{name}' value.")
     issued_s = proof.claims.get("iat")
+    # Booleans are integers in Python.
     if issued_s is None:
         raise invalid("Missing 'iat' value.")
     is_number = isinstance(issued_s, int | float) and not isinstance(issued_s, bool)
@@ -194,7 +196,7 @@ class Once:
         if jti in self._used:
             return True
         self._used[jti] = None
-        if len(self._used) > _USED_MAX:
+        if len(self._used) > _USED_MAX:  # the oldest proof expired long ago
             del self._used[next(iter(self._used))]
         return False
 
@@ -216,6 +218,7 @@ class Nonces:
         if -1 <= age_s <= NONCE_VALID_S:
             return
         new = secrets.token_urlsafe()
+        # Expired nonces are forgotten, so the memory is bounded.
         self._issued_s = {k: v for k, v in self._issued_s.items() if v > now_s - NONCE_VALID_S}
         self._issued_s[new] = now_s
         problem = "Missing" if nonce is None else "Invalid"

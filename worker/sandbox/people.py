@@ -70,6 +70,7 @@ def _control_digits(nine: str) -> str:
     """The two control digits for the first nine. Empty if the number is not issued (F1)."""
     digits = [int(digit) for digit in nine]
     for weights in (_FIRST_WEIGHTS, _SECOND_WEIGHTS):
+        # ``map`` stops at the shorter one, so each weight has its digit.
         digits.append(-sum(map(int.__mul__, weights, digits)) % 11)
     return "" if max(digits) > 9 else f"{digits[9]}{digits[10]}"  # noqa: PLR2004
 
@@ -91,11 +92,9 @@ class Restriction(NamedTuple):
 
 
 def restrictions(area: str, seed: int, off_id: str, generation: int) -> Iterator[Restriction]:
-    """The person's restrictions in this area and generation, the same on every call.
-
-    Most exist forever and change once in a cycle. One in eight disappears and returns unchanged,
-    one in eight is replaced by another with a new id, and one in eight exists half of the time.
-    """
+    """The person's restrictions in this area and generation, the same on every call."""
+    # Most exist forever and change once in a cycle. One in eight disappears and returns unchanged,
+    # one in eight is replaced by another with a new id, and one in eight exists half of the time.
     luck = _luck(area, seed, off_id)
     has_any = luck.random() < (0.42 if area == SAFETY else 0.15)
     for number in range(luck.choice((1, 1, 2, 3)) if has_any else 0):
@@ -115,6 +114,7 @@ def sample(area: str, off_id: str) -> Restriction:
 
 def _luck(*seeds: object) -> Random:
     """Random numbers that are the same for the same seeds, in every process."""
+    # Not ``hash``, which differs from process to process.
     return Random(hashlib.blake2b(repr(seeds).encode(), digest_size=8).hexdigest())  # noqa: S311
 
 
@@ -142,6 +142,7 @@ def _safety(off_id: str, number: int, revision: int, created: datetime, luck: Ra
     parent = requisition if number and luck.randrange(3) == 0 else {"type": None, "value": None}
     code = luck.choices(("NORU", luck.choice(_DENIED), "N"), (58, 30, 12))[0]
     days, until = luck.randrange(10, 1_500) + 7 * revision, None
+    # A requisition has a delay in days. Only its reports have an end date.
     if document is requisition:
         code = "NORU"
     elif code != "N":

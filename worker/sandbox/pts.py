@@ -49,6 +49,7 @@ def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
     errors: _Errors = {}
     headers = {n: ", ".join(request.all(n.lower())) for n in contract.headers}
     query = dict(parse_qsl(request.query, keep_blank_values=True))
+    # The continuation is removed first, because the contract does not declare its value.
     body, template = _fields(request.body), dict(contract.body)
     name, place = continuation_of(contract.pages)
     sent = (query if place == "query" else body).pop(name, None)
@@ -60,6 +61,7 @@ def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
     persons = {*_compare(template, body, "$", errors)}
     if not all(map(is_synthetic, persons)):
         errors["$"] = ["This sandbox takes synthetic persons only (month +80, +65)."]
+    # Two different identifiers in one request are a bug of the client, even if both are valid.
     if errors or len(persons) != 1:
         raise SearchError(errors or {"$": ["The request names more than one person."]})
     return persons.pop(), sent
@@ -80,6 +82,7 @@ def _compare(
     """Compare the sent values with the contract. Return the values of its placeholders."""
     placeholders: list[str] = []
     for name, value in declared.items():
+        # As JSON text, so that a placeholder can be anywhere in a nested value.
         declared_as, sent_as = (json.dumps(v, sort_keys=True) for v in (value, sent.get(name)))
         form = _pattern(declared_as).fullmatch(sent_as)
         if form is None:
@@ -140,6 +143,7 @@ class Pager:
             start = int(str(continuation), 16) >> _CHECK_BITS
             return start if continuation == self._token(start) else -1
         number = int(continuation) if paging.send_in == "query" else continuation
+        # " 2" and "02" are also integers for int(), but not the value that was sent.
         if type(number) is not int or str(number) != str(continuation):
             return -1
         if paging.style == "page":
@@ -194,6 +198,7 @@ class Pts:
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
         """Handle a request. Return area, response and the action of an applied fault."""
+        # Compared decoded, because the contract may escape characters of the path.
         paths = {unquote(c.path): area for area, c in self._world.contract.items()}
         area = paths.get(request.path)
         if area is None:
@@ -203,6 +208,7 @@ class Pts:
         off_id = peek_off_id(request.body, self._world.contract[area])
         person = (off_id, self._world.people.get(off_id or ""))
         fault = pick(self._world.faults, area, *person)
+        # A gateway's answer comes before any check of the request.
         response = None if fault is None else fault.instead()
         if response is None:
             response, fault = self._search(request, area, person, fault)
@@ -273,8 +279,8 @@ class Pts:
             case Action.EMPTY_LIST:
                 return []
             case Action.OTHER_PERSON:
-                others = (other for other in self._world.people if other != off_id)
-                return [*matches, sample(area, next(others))]
+                wrong_person = next(person for person in self._world.people if person != off_id)
+                return [*matches, sample(area, wrong_person)]
             case Action.NO_KEY:
                 return [*head, last._replace(id="")]
             case Action.WRONG_TYPE:
@@ -286,6 +292,7 @@ class Pts:
 
 def _empty_form(off_id: str) -> str:
     """The form of an answer without records, if the contract declares it."""
+    # By person, so that a night has all declared forms and each person always the same.
     return ("status", "null", "list")[crc32(off_id.encode()) % 3]
 
 

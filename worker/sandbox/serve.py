@@ -55,6 +55,7 @@ class RunningSandbox:
     def _answer(self, handle: _StandIn, request: Request) -> Response:
         if request.path.startswith("/_sandbox/"):
             return self._control(request)
+        # One request at a time: faults and counts then depend on the order of requests alone.
         with self._lock:
             where, response, fault = handle(request)
             self._world.counts.update((f"requests {where}", f"{where} {response.status}"))
@@ -151,6 +152,7 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
 def _write(path: Path, text: str) -> None:
     """Write a file with mode 0600."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # The mode above applies only to a new file.
     os.fchmod(descriptor, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{text}\n")
@@ -159,6 +161,7 @@ def _write(path: Path, text: str) -> None:
 def _check(config: Path, settings: _Settings) -> None:
     """Check that an existing configuration leads to this sandbox."""
     text = config.read_text(encoding="utf-8")
+    # Searched as text, so that a file edited by hand is accepted too.
     needed = (settings["helseid"]["issuer"], *settings["api"].values())
     is_default = "contract_file" not in settings["api"]
     if not all(json.dumps(value) in text for value in needed) or is_default == (

@@ -189,6 +189,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length", 0))
+        # Without reading the body, so the connection cannot be used again.
         if length > BODY_BYTES_MAX:
             self.close_connection = True
             self._send(problem(413))
@@ -225,7 +226,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.wfile.write(head + body[: len(body) // 2])
         if response.delivery == "reset":
             time.sleep(0.01)  # let the client receive the first half before the reset
-            linger = struct.pack("ii", 1, 0)
+            linger = struct.pack("ii", 1, 0)  # on, for 0 s: close() sends RST instead of FIN
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
 

@@ -82,6 +82,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         if self.persons is not None and not {index, off_id} & {*self.persons}:
             return False
         self.matched += 1
+        # Requests after the last affected one still count as matching.
         is_over = self.times is not None and self.struck >= self.times
         if is_over or self.matched % self.every:
             return False
@@ -212,6 +213,7 @@ class World:
                 faults = msgspec.convert(options.faults, list[Fault])
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
+        # All that can fail comes before the first change.
         contract = read_contract(options.contract)
         renderers = {area: Renderer(area, declared) for area, declared in contract.items()}
         self.people = population(options.seed, options.persons)
@@ -219,6 +221,7 @@ class World:
         self.options, self.faults = options, faults
         self.contract, self.renderers = contract, renderers
         if is_reset or is_revoked:
+            # A token is valid only as long as its ``jti`` is here.
             self.issued.clear()
         if is_cleared:
             self.counts.clear()

@@ -1,7 +1,6 @@
 """The differences between SQLite and PostgreSQL that SQLAlchemy leaves to its users, by name."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -56,23 +55,25 @@ def insert_rows(
     return upsert(dialect, table).from_select([*names, *fixed], rows)
 
 
-def filled_columns(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """The columns that are not NULL in all rows. All rows have the same columns."""
-    return [name for name in rows[0] if any(row[name] is not None for row in rows)]
+def filled_columns(rows: Sequence[Mapping[str, Any]], table: sa.Table) -> tuple[str, ...]:
+    """The columns that any of the rows has, in the table's order."""
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    return tuple(name for name in table.c.keys() if name in filled)  # noqa: SIM118
 
 
 def row_parameters(
-    dialect: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
+    dialect: str, table: sa.Table, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> Mapping[str, Any]:
     """The parameters of ``insert_rows``."""
+    columns = {name: [row.get(name) for row in rows] for name in names}
     if dialect == SQLITE:
-        values = [[_plain(row[name]) for name in names] for row in rows]
-        return {_ROWS: msgspec.json.encode(values).decode()}
-    return {name: [row[name] for row in rows] for name in names}
-
-
-def _plain(value: Any) -> Any:
-    return iso_utc(value) if isinstance(value, datetime) else value
+        # Column by column, because only times are converted.
+        for name in names:
+            if isinstance(table.c[name].type, UtcTime):
+                columns[name] = [value and iso_utc(value) for value in columns[name]]
+        by_row = [*zip(*columns.values(), strict=True)]
+        return {_ROWS: msgspec.json.encode(by_row).decode()}
+    return columns
 
 
 def is_any_of(

@@ -28,7 +28,7 @@ class Ending(enum.Enum):
 
 _RESTORE: Final = (
     "look at database.url; if it is right, restore from a backup "
-    '(docs/database.md, "When the database is at fault")'
+    '(docs/database.md, "Database errors")'
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
@@ -36,12 +36,16 @@ _MODES: Final = (
 )
 _BY_HAND: Final = (
     "take back what was changed by hand, such as a trigger, or restore from a backup "
-    '(docs/database.md, "When the database is at fault")'
+    '(docs/database.md, "Database errors")'
 )
 _LATER_FILE: Final = "another program may hold the file, or its disk may be at fault"
 _ROOM: Final = "make room on its disk, and run again"
 _LATER_SERVER: Final = (
     "check that the server runs and its disk has room, and host and port in database.url"
+)
+_LOGIN_HINT: Final = (
+    "no password is configured: write the role's password to a file of mode 0400 and set "
+    "database.password_file, or let pg_hba.conf trust this role"
 )
 _Mended: TypeAlias = tuple[str, str]
 """What is wrong, and what to do, where somebody has to mend it."""
@@ -100,6 +104,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
 """By PostgreSQL's SQLSTATE or its class (its manual, appendix A); by SQLite's result code, of which
 the low byte counts (sqlite.org/rescode); or by the error's class. Any other error is ours.
 """
+_LOGIN_REFUSED: Final = "28P01"
 _BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign in signs}
 
 
@@ -151,6 +156,8 @@ def described(fault: BaseException, url: URL) -> WorkerError:
         return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
     what, hint = meaning
+    if url.password is None and _LOGIN_REFUSED in _signs(fault):
+        hint = _LOGIN_HINT
     what = what.format(
         role=f"the role {url.username}" if url.username else "the role of this account",
         database=name + (f" at {url.host}" if url.host else ""),

@@ -117,8 +117,9 @@ def want_of_room(path: Path) -> str:
     free = _free_bytes(path)
     if free >= _ROOM_MIN:
         return ""
+    unit, size = ("MiB", _MIB) if free >= _MIB else ("KiB", 1024)
     least = _ROOM_MIN // _MIB
-    return f"only {free // _MIB} MiB are free on the disk of {path}; a run needs {least} MiB"
+    return f"only {free // size} {unit} are free on the disk of {path}; a run needs {least} MiB"
 
 
 def _free_bytes(path: Path) -> int:

@@ -3,9 +3,9 @@
 Each pass streams the roster again, so that no identifier is kept on disk or in memory.
 """
 
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeGuard
 from zlib import crc32
 
 import msgspec
@@ -100,7 +100,9 @@ class Producer(msgspec.Struct, kw_only=True):
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
         """The tasks of the persons of a chunk, or of one half of them."""
-        sent = [*self._sent(chunk)]
+        # From the last line, so that the first line of each person counts.
+        entries = [entry for entry in reversed(chunk) if self._is_sent(entry)]
+        sent = [self._person(entry) for entry in entries]
         pending = {key: task.person for key, task in self.pending.items()}  # before any await
         persons = [
             person
@@ -118,17 +120,11 @@ class Producer(msgspec.Struct, kw_only=True):
         ]
         tasks = [task for task in every if task.areas]
         if pass_.number == 1 and half != 1:
-            self._count_other_cohorts(sent, pending, drafts)
+            self._count_other_cohorts(entries, sent, pending, drafts)
         if pass_.number == 1:
             self.progress.persons_asked += len(tasks)
             self.progress.persons_skipped += len(every) - len(tasks)
         return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
-
-    def _sent(self, chunk: Sequence[RosterEntry | RosterLineError]) -> Iterator[Person]:
-        """The persons of a chunk to request, last line first, so that the first line counts."""
-        for entry in reversed(chunk):
-            if isinstance(entry, RosterEntry) and self._is_sent(entry):
-                yield self._person(entry)
 
     def _hash(self, person_key: str) -> int:
         """The order of persons, which changes with each attempt."""
@@ -152,6 +148,7 @@ class Producer(msgspec.Struct, kw_only=True):
 
     def _count_other_cohorts(
         self,
+        entries: Sequence[RosterEntry],
         sent: Sequence[Person],
         pending: Mapping[str, Person],
         drafts: Mapping[str, PersonDraft],
@@ -159,15 +156,17 @@ class Producer(msgspec.Struct, kw_only=True):
         """Count the lines that give a person of an earlier line another cohort.
 
         Args:
-            sent: the persons of a chunk, from its last line to its first.
+            entries: the lines of a chunk that are sent, from its last line to its first.
+            sent: their persons.
             pending: persons who were pending when the chunk was taken. Some may be written by now.
         """
         first_no = self.store.handle.pass_no(1)
         cohorts = {person.person_key: person.cohort for person in sent}
         cohorts |= {key: draft.cohort for key, draft in drafts.items() if draft.pass_no >= first_no}
         cohorts |= {key: pending[key].cohort for key in cohorts.keys() & pending.keys()}
-        for person in sent:
-            self.progress.other_cohorts += person.cohort != cohorts[person.person_key]
+        for entry, person in zip(reversed(entries), reversed(sent), strict=True):
+            if person.cohort != cohorts[person.person_key]:
+                self.progress.count_other_cohort(entry.where)
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""
@@ -196,8 +195,8 @@ class Producer(msgspec.Struct, kw_only=True):
         if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
             log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
 
-    def _is_sent(self, entry: RosterEntry) -> bool:
-        return self.sends_h_numbers or not entry.is_h_number
+    def _is_sent(self, entry: RosterEntry | RosterLineError) -> TypeGuard[RosterEntry]:
+        return isinstance(entry, RosterEntry) and (self.sends_h_numbers or not entry.is_h_number)
 
     def _person(self, entry: RosterEntry) -> Person:
         # Readers see both labels.

@@ -187,7 +187,7 @@ class AreaReader:
                     area=breaker.area,
                     failures=len(breaker.failures),
                     reason=breaker.errors[-1].message,
-                    hint=breaker.errors[-1].hint,
+                    hint=self._hint(breaker),
                     patience_s=breaker.patience_s,
                 )
             case State.OPEN:
@@ -206,13 +206,18 @@ class AreaReader:
         errors = [error for breaker in breakers for error in breaker.errors]
         return verdict(errors, wait_s_max=self.wait_s_max, now=self.runtime.now())
 
+    def _hint(self, breaker: Breaker) -> str:
+        """The remedy of the last failure, or else of all failures together."""
+        return breaker.errors[-1].hint or self._verdict(breaker).hint
+
     def slowness(self) -> str:
         """Why requests wait, or are sent more slowly than configured; empty if neither."""
         for breaker in self.breakers.values():
             if breaker.is_open and not self.pace.is_paused:
                 return (
                     f"no request to {breaker.area} succeeds, so only one probe is sent in "
-                    f"{breaker.probe_interval_s:.0f} s ({breaker.errors[-1].message})"
+                    f"{breaker.probe_interval_s:.0f} s ({breaker.errors[-1].message} → "
+                    f"{self._hint(breaker)})"
                 )
         return self.pace.slowness()
 

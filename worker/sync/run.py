@@ -102,7 +102,7 @@ class Run:
         if unknown:
             reasons += [
                 f"{counted(unknown, 'open failure')} of persons whom no publication knows",
-                "run `pts-worker sync`, which reads everyone",
+                "run `pts-worker sync`, which reads all persons",
             ]
         code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
         totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
@@ -124,9 +124,9 @@ class Run:
         except WorkerError as fault:
             log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
         details = [*self._failure_reasons()] if is_withheld else []
-        if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS:
-            persons = counted(self.progress.persons_asked, "person")
-            details = [f"this backfill asked {persons} and no one else"]
+        asked = self.progress.persons_asked
+        if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS and asked:
+            details = [f"this backfill requested only {counted(asked, 'person')}"]
         return self._report(status, error.exit_code, error.message, *details, error.hint)
 
     def _failure_reasons(self) -> Iterator[str]:

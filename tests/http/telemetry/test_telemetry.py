@@ -114,7 +114,7 @@ async def test_textfiles_that_cannot_be_written(tmp_path):
             " cannot be written (no such file or directory)",
             "create the folder first",
         ),
-        ("", " cannot be written (it is not a plain file)", "check the folder and its disk"),
+        ("", " cannot be written (it is a folder)", "name a file in it"),
         *((name, *mistaken) for name in NOT_OURS),
     ):
         path = tmp_path / name

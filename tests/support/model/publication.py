@@ -116,7 +116,8 @@ class Publishing:
         """
         run = self.run
         went = {row for row in went if row[1] not in departing}
-        went |= {row for row in self.held if row[1] in missing}
+        unnamed = {row for row in self.held if row[1] in missing}
+        went |= unnamed
         is_subset = run.kind == "backfill"
         open_rows = {row for row in self.held if not is_subset or (row[1], row[0]) in readings}
         return {
@@ -124,17 +125,23 @@ class Publishing:
             "holders_before": len({person for _, person, _ in open_rows}),
             "persons_before": len(self.known),
             "removed": len(went),
+            "removed_with_missing": len(unnamed),
             "persons_affected": len({person for _, person, _ in went}),
             "lost": 0,
             "persons_losing": 0,
             "departing": len(departing),
             "missing": len(missing),
+            "roster_faults": self.ending.roster_errors,
             "is_subset": is_subset,
-            "areas": {area: self._area_facts(readings, area, went) for area in AREAS},
+            "areas": {area: self._area_facts(readings, area, went, unnamed) for area in AREAS},
         }
 
     def _area_facts(
-        self, readings: Mapping[PersonArea, Reading], area: str, went: Collection[Row]
+        self,
+        readings: Mapping[PersonArea, Reading],
+        area: str,
+        went: Collection[Row],
+        unnamed: Collection[Row],
     ) -> Mapping[str, int]:
         gone = {row for row in went if row[0] == area}
         asked = [reading for (_, one), reading in readings.items() if one == area]
@@ -143,6 +150,7 @@ class Publishing:
         return {
             "open_before": sum(row[0] == area for row in self.held) if gone else 0,
             "removed": len(gone),
+            "removed_with_missing": sum(row[0] == area for row in unnamed),
             "persons_affected": len({person for _, person, _ in gone}),
             "lost": 0,
             "persons_losing": 0,

@@ -141,10 +141,20 @@ class Model:
 
     def _publish_proofs(self, run: Run, outcome: Outcome) -> None:
         """Stale is what the last publication that covered it did not read completely."""
+        known = self.known()
         self.departed -= {person for person, _ in outcome.readings}
         self.departed |= outcome.departing
         for key in outcome.readings:
             self.proofs.setdefault(key, Proof(is_stale=True))
+        covered = {
+            area
+            for one in self.runs.values()
+            if one.kind == "sync" and one.number
+            for area in one.areas
+        }
+        for person in {person for person, _ in outcome.readings} - known:
+            for area in covered:
+                self.proofs.setdefault((person, area), Proof(is_stale=True))
         for key, proof in self.proofs.items():
             reading = outcome.readings.get(key)
             if reading is not None and reading.rows is not None:

@@ -319,16 +319,16 @@ def _readings(
 
     Args:
         answers: all complete answers to the process, in order.
-        was_refused: requests were refused, and so this one may have been a probe, on a connection
-            of its own: then connections do not show PTS which read is which.
+        was_refused: requests were refused, so the answer may be that of a probe, on a connection of
+            its own. Then connections do not show PTS which read is which.
     """
     first, *later = answers
     if not second_read.is_needed(of, first.rows):
         return [first.rows, None] if first.is_alone else [first.rows]
-    if first.is_alone and not was_refused:
-        return [None]  # a second read, whose first was not understood
     found = _confirming(second_read, [first], later)
-    return found if found and len(later) == 1 and not was_refused else [*found, None]
+    # A first answer on a connection of its own was a probe, or a second read.
+    is_first_read = not (was_refused or first.is_alone)
+    return found if found and len(later) == 1 and is_first_read else [*found, None]
 
 
 def _confirming(

@@ -1,4 +1,4 @@
-"""One module a command: its options, what it does, and what it prints.
+"""One module for each command: options, work and output.
 
-What a command works with is imported in its body, so that its help is there at once.
+A command imports its parts in its body, so that ``--help`` starts fast.
 """

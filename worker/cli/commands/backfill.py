@@ -1,4 +1,4 @@
-"""``backfill``: a run over some persons."""
+"""``backfill``: a run over a subset of persons."""
 
 from datetime import timedelta
 
@@ -9,14 +9,14 @@ from worker.errors import UsageError
 
 
 @click.command("backfill", cls=options.Command)
-@options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin.")
+@options.setting("--roster", "roster.path", help="Read the persons of this file; - is stdin.")
 @options.setting(
     "--person",
     "roster.path",
     metavar="-",
     type=click.Choice(["-"]),
-    help="Whom to read: - takes identifiers from standard input. An identifier never stands on the "
-    "command line, where every process can read it.",
+    help="Read these persons: - takes identifiers from standard input. Never give an identifier "
+    "on the command line, where every process can read it.",
 )
 @click.option(
     "--stale-for", type=options.duration, help="Areas not confirmed for this long, e.g. 36h."
@@ -34,10 +34,10 @@ def command(
     wait: timedelta,
     accept_removals: bool,
 ) -> int:
-    """Read some persons again, and publish that. It marks nobody as departed.
+    """Read a subset of persons again, and publish their state. It marks no person as departed.
 
-    `--stale-for` and `--failed` choose from the configured roster. On a terminal `--person -` asks
-    for one person, whose identifier is not shown.
+    `--stale-for` and `--failed` select from the configured roster. On a terminal, `--person -`
+    prompts for one identifier and does not show it.
 
     Example: `pts-worker backfill --failed`
     """
@@ -46,13 +46,14 @@ def command(
     from worker.core.model import RunKind
     from worker.store.runs.run_store import Choice
 
-    is_given = cli.flags.get("roster.path", ("", ""))[1] in {"--roster", "--person"}
-    if not (is_given or failed or stale_for):
+    # `--set roster.path=…` does not count: it also sets the roster from which --failed selects.
+    has_roster = cli.flags.get("roster.path", ("", ""))[1] in {"--roster", "--person"}
+    if not (has_roster or failed or stale_for):
         raise UsageError(
-            "whom to read is missing",
+            "no persons are selected",
             hint="give --roster FILE, --person -, --failed or --stale-for DURATION",
         )
-    app = cli.load("backfill" if is_given else "sync")
+    app = cli.load("backfill" if has_roster else "sync")
     before = app.runtime.now() - stale_for if stale_for else None
     request = RunRequest(
         kind=RunKind.BACKFILL,

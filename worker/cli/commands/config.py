@@ -15,29 +15,31 @@ def command() -> None:
 @command.command("check")
 @click.pass_obj
 def check(cli: options.Cli) -> None:
-    """Read the configuration, the keys and the contract; show all faults at once.
+    """Read the configuration, the keys and the contract, and show all errors at once.
 
-    Changes nothing, and asks no server; `pts-worker doctor` does, and looks at database and roster.
+    Changes nothing, and contacts no server. `pts-worker doctor` also checks servers, database and
+    roster.
 
     Example: `pts-worker config check --config /etc/pts-worker/worker.toml`
     """
-    app, faults = cli.load("sync"), list[str]()
-    for use in (app.client_key, app.identity, app.tls, app.proxy, app.contract):
+    app, problems = cli.load("sync"), list[str]()
+    # Collected, so that you see all errors after one call.
+    for load in (app.client_key, app.identity, app.tls, app.proxy, app.contract):
         try:
-            use()
+            load()
         except ConfigurationError as error:
-            faults.append(error.advice)
-    if faults:
-        raise ConfigurationError("the configuration cannot be used:", problems=faults)
+            problems.append(error.advice)
+    if problems:
+        raise ConfigurationError("the configuration cannot be used:", problems=problems)
     file = app.loaded.config_file
-    text = f"{file or 'no file'} read; what a sync needs is set; keys and contract can be used"
+    text = f"{file or 'no file'} read; a sync has all its settings; keys and contract can be used"
     cli.emit({"config_file": file}, lambda: print(text))
 
 
 @command.command("show")
 @click.pass_obj
 def show(cli: options.Cli) -> None:
-    """Show every key with its value and where it came from.
+    """Show every key with its value and origin.
 
     The origin is a flag, a variable, the file or a default. Secrets are hidden.
 
@@ -56,6 +58,7 @@ def show(cli: options.Cli) -> None:
     def text() -> None:
         file = str(loaded.config_file)
         print(f"file: {file}\n" if loaded.config_file else f"{loaded.missing}\n")
+        # The file is in the first line, so its long path is not repeated for each key.
         rows = [
             (row["key"], row["value"], "file" if row["origin"] == file else row["origin"])
             for row in keys

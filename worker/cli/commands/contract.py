@@ -1,4 +1,4 @@
-"""``contract``: the contract with PTS, and proposals from a document or from live answers."""
+"""``contract``: shows the contract with PTS, or proposes one from a document or live answers."""
 
 import sys
 import tomllib
@@ -32,7 +32,7 @@ _out = click.option(
 
 @click.group("contract", cls=options.Group, no_args_is_help=True)
 def command() -> None:
-    """The contract with PTS: show it, or make one. Example: `pts-worker contract show`"""
+    """Show the contract with PTS, or propose one. Example: `pts-worker contract show`"""
 
 
 @command.command("show")
@@ -40,8 +40,8 @@ def command() -> None:
 def show(cli: options.Cli) -> None:
     """Print the complete contract with PTS that is in force, as TOML.
 
-    It is `api.contract_file`, or comes with the program if that is not set. `--json` gives the same
-    in the members origin (the file; null for the program's own) and contract.
+    This is `api.contract_file`, or the default contract if that is not set. `--json` has the
+    members origin (the file, null for the default contract) and contract.
 
     Example: `pts-worker contract show`
     """
@@ -64,13 +64,14 @@ def from_openapi(
 ) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON or YAML).
 
-    Lists the operations that could be meant. If several could, it asks on a terminal; `--safety`
-    and `--privacy` choose. The result is a complete contract in which each open point is a comment
-    `# TODO 1: …` at its key (docs/first-day.md); the points and questions to NHN are listed.
+    Lists the candidate operations of each area. If several match, it asks on a terminal. You can
+    also choose with `--safety` and `--privacy`. The result is a complete contract. Each open point
+    is a comment `# TODO 1: …` at its key, and the output lists them with questions to NHN.
 
-    Only live answers prove a contract: go on with `pts-worker contract learn`. Exit code 65 while
-    the document shows no list of records of an area; the contract in force stands for it then.
-    `--json` has the members file, areas (operations, facts, fields), todos, questions, contract.
+    Only live answers prove a contract, so run `pts-worker contract learn` next
+    (docs/first-day.md). Exit code 65 if the document has no list of records for an area: the file
+    then has the contract in force for this area. `--json` has the members file, areas (operations,
+    facts, fields), todos, questions, contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -118,13 +119,13 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
 def learn(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about some persons.
 
-    Give their identifiers on standard input, one per line: synthetic persons who have restrictions.
-    The first 100 are asked for, fewer if answers are large, as the contract in force says; only the
-    first page of each answer is read. The output has names of fields, their types and how many
-    records have them, never a value; for a refusal (4xx), the names of its fields.
+    Give the identifiers of synthetic persons with restrictions on standard input, one per line.
+    Requests the first 100 with the contract in force, fewer if answers are large, and reads the
+    first page of each answer. The output has the names of fields, their types, and the number of
+    records that have them, never a value. For a refusal (4xx), it has the names of its fields.
 
-    With the file of `from-openapi` as `api.contract_file` it closes the points that only answers
-    can show. Exit code 65 while no answer about an area could be used.
+    If `api.contract_file` is the file of `from-openapi`, it closes the points that only answers can
+    show. Exit code 65 if no answer of an area has a list of records.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
@@ -133,7 +134,7 @@ def learn(cli: options.Cli, *, out: Path | None) -> int:
 
 
 async def _learned(app: "App") -> dict[str, "Proposal"]:
-    """The proposal of each area from live answers about the persons on standard input."""
+    """The proposal for each area, from live answers about the persons on standard input."""
     from worker.cli.proposal import learned
     from worker.core.verdict import verdict_of
 
@@ -151,7 +152,7 @@ async def _learned(app: "App") -> dict[str, "Proposal"]:
 
 
 async def _persons(app: "App") -> list["Person"]:
-    """The first persons on standard input; a terminal has none."""
+    """The first persons on standard input. A terminal has none."""
     from worker.core.model import Person, RosterLineError
     from worker.roster.csv_file import CsvRoster
 

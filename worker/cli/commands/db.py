@@ -1,4 +1,4 @@
-"""``db``: the database's schema, and copies of it."""
+"""``db``: schema and backup of the database."""
 
 import errno
 import os
@@ -27,11 +27,11 @@ def command() -> None:
 def upgrade_schema(cli: options.Cli) -> None:
     """Migrate the database to this program's schema, and recreate the reporting views.
 
-    It creates the database if there is none, and names it and the configuration that was read.
+    It creates a missing database, and shows its address and the configuration file.
 
-    It is safe to run again, even after it was stopped. Run it once before the first sync and after
-    each upgrade of the program. The database of a development version is refused (78) and stays as
-    it is: begin a new one, and a full sync fills it.
+    Run it before the first sync and after each upgrade of the program. You can repeat it, also
+    after it was stopped. The database of a development version is refused (78) and not changed:
+    create a new one, and a full sync fills it.
 
     Example: `pts-worker db upgrade`
     """
@@ -55,10 +55,10 @@ def upgrade_schema(cli: options.Cli) -> None:
 @command.command("check")
 @click.pass_obj
 def check(cli: options.Cli) -> None:
-    """Compare the database with this program: its schema, and its codes. Exit 78 if they differ.
+    """Compare the database with this program: schema and codes. Exit 78 if they differ.
 
-    The meaning of each code is stored with the restrictions that have it. A later version may know
-    more codes, and `db upgrade` then corrects these restrictions.
+    The meaning of a code is stored with each restriction. A later version may recognise more codes,
+    and `db upgrade` then corrects these restrictions.
 
     Example: `pts-worker db check`
     """
@@ -69,7 +69,7 @@ def check(cli: options.Cli) -> None:
     app = cli.load("report")
 
     async def work() -> int:
-        async with app.database() as database:  # it is opened only with our schema
+        async with app.database() as database:  # compares the schema
             return await database.lasting().read(count_outdated)
 
     if outdated := cli.run(work):
@@ -84,12 +84,11 @@ def check(cli: options.Cli) -> None:
 @click.argument("file", type=options.path, metavar="FILE")
 @click.pass_obj
 def backup(cli: options.Cli, *, file: Path) -> None:
-    """Copy a SQLite database to a new file, while runs go on.
+    """Copy a SQLite database to a new file, also while a run is active.
 
-    The copy is complete as of one moment, even in the middle of a run. FILE must not exist, gets
-    its name when it is complete, and only its owner can read it (0600). It holds health data:
-    encrypt it, and keep `pseudonym.key` elsewhere. docs/database.md has "Restore". PostgreSQL has
-    `pg_dump`.
+    The copy is consistent as of one moment. FILE must not exist. It gets its name when it is
+    complete, and only its owner can read it (0600). It contains health data: encrypt it, and keep
+    `pseudonym.key` elsewhere. To restore it, see docs/database.md. For PostgreSQL use `pg_dump`.
 
     Example: `pts-worker db backup /backup/pts-$(date +%F).db`
     """
@@ -98,11 +97,11 @@ def backup(cli: options.Cli, *, file: Path) -> None:
 
 
 async def _back_up(app: "App", file: Path) -> dict[str, Any]:
-    """Copy a SQLite store whose schema and pseudonym key are ours to a new file.
+    """Copy a SQLite store to a new file, after checking its schema and pseudonym key.
 
     Raises:
-        ConfigurationError: it is not a SQLite file, or is damaged; the file exists or cannot be
-            written, or others can make files in its folder.
+        ConfigurationError: the store is not a SQLite file or is damaged. Or the new file exists,
+            cannot be written, or is in a folder where others can create files.
     """
     from worker.errors import ConfigurationError
     from worker.store.identity import see_identity
@@ -134,7 +133,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
 
 @contextmanager
 def _new(file: Path) -> Iterator[Path]:
-    """An empty file with mode 0600 and a hidden name, which gets its own after the block."""
+    """Yield an empty file with mode 0600 and a hidden name. It gets its own name at the end."""
     from worker.files import named_faults
 
     with named_faults(file):
@@ -143,20 +142,20 @@ def _new(file: Path) -> Iterator[Path]:
         try:
             yield part
             os.fsync(number)
-            file.hardlink_to(part)  # never over another file
+            file.hardlink_to(part)  # unlike a rename, it never overwrites a file
         finally:
             os.close(number)
             part.unlink()
 
 
 async def _copy(store: "Database", copy: Path) -> None:
-    """SQLite reads all pages as of one moment, and hinders no writer."""
+    """Copy all pages as of one moment, without blocking writers."""
     import sqlite3
 
     from worker.store.errors import described
 
     async with store.engine.connect() as connection:
-        # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
+        # Past SQLAlchemy, which begins a transaction: VACUUM fails inside one.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         try:
             await driver.execute("VACUUM INTO ?", (str(copy),))

@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with the set-up, and what to do about it."""
+"""``doctor``: check the set-up."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ import click
 from worker.cli import options
 
 _SYNTHETIC_PERSON: Final = "16858399649"
-"""A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""
+"""A synthetic number (month +80) that NHN has published. No real person can have it."""
 
 
 @click.command("doctor", cls=options.Command)
@@ -20,13 +20,13 @@ _SYNTHETIC_PERSON: Final = "16858399649"
 )
 @click.pass_obj
 def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
-    """Check the complete set-up, and show what is wrong and what to do.
+    """Check the complete set-up, and show errors with their remedies.
 
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
     line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing.
 
-    `--probe` compares the answer with the contract: names of fields, never a value. If it reads a
-    record of every area, it proves the contract; until then that is a warning.
+    `--probe` compares the answer with the contract. It shows names of fields, never values. If it
+    reads a record of every area, the contract is proven. Before that, its line is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.

@@ -17,8 +17,8 @@ _LEASE_HINT: Final = "nothing was erased: try again when the run has ended (`pts
 @click.option(
     "--rewrite",
     is_flag=True,
-    help="PostgreSQL: rewrite the tables (VACUUM FULL), so that its data files hold nothing. "
-    "Keeps readers out of each table meanwhile.",
+    help="PostgreSQL: rewrite the tables (VACUUM FULL), so that nothing remains in its data files. "
+    "Readers of a table wait meanwhile.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
 @purpose_option
@@ -26,12 +26,12 @@ _LEASE_HINT: Final = "nothing was erased: try again when the run has ended (`pts
 def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) -> None:
     """Remove one person completely: versions, history, proofs, failures, drafts, and the person.
 
-    Give the identifier on standard input, on one line. It is never printed. On a terminal you are
-    asked for it, and to confirm. Nothing is done during a run (exit 4).
+    Give the identifier on standard input, on one line. It is never printed. On a terminal you get a
+    prompt, and confirm the erasure. During a run nothing is erased (exit 4).
 
-    A person who is still on the roster is read again by the next sync: take them off it first.
-    SQLite's file is rewritten; for PostgreSQL see `--rewrite`. Backups, replicas, archived WAL and
-    exported files are out of reach. The access is logged.
+    First remove the person from the roster, or the next sync reads them again. SQLite's file is
+    rewritten. For PostgreSQL see `--rewrite`. Backups, replicas, archived WAL and exported files
+    are not changed. The access is logged.
 
     Example: `pts-worker erase < identifier.txt`
     """
@@ -49,10 +49,12 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
             identity = app.identity()
             await see_identity(store, identity)
             key = identity.person_key(off_id)
+            # Under the lease, because a run could write the person again while they are erased.
             async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
                 await log_access(store, "erase", purpose, person_key=key)
                 rows = await count_traces(store, key)
                 await erase_traces(lease, key)
+                # DELETE leaves the rows readable in the file.
                 await scrub(store, rewrite=rewrite)
             return {
                 "is_known": bool(rows),

@@ -1,4 +1,4 @@
-"""``explain``: everything that the store knows of one person."""
+"""``explain``: everything that is stored about one person."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from worker.core.times import parse_time
 
 
 def _time(_context: object, _parameter: object, text: str | None) -> datetime | None:
-    """The time; UTC if it names no zone, a date alone is its midnight."""
+    """Parse a time. Without a zone it is UTC, and a date is its midnight."""
     try:
         return None if text is None else parse_time(text.strip(), naive=UTC)
     except ValueError as error:
@@ -30,8 +30,8 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
     Give the identifier on standard input, on one line. It is never printed.
 
     For each area: the last complete reads, whether the state is stale, an open failure, and the
-    restrictions now and before. `--as-of` shows the restrictions that readers saw at that time;
-    labels, proofs and failures are always today's. The access is logged.
+    restrictions now and before. `--as-of` shows the restrictions that readers saw at that time,
+    but labels, proofs and failures of today. The access is logged.
 
     Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
     """
@@ -47,7 +47,7 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
             story = await store.read(person_story, key, number, is_past=as_of is not None)
         return {
             "is_known": story is not None,
-            # In a plain store a person's key is the identifier.
+            # In a store without pseudonyms the key is the identifier, which is never printed.
             "person_key": key if story and identity.mode == "pseudonym" else None,
             "as_of": as_of,
             "publication": publication,

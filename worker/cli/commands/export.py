@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     "--out",
     type=options.path,
     required=True,
-    help="The folder; created if it does not exist. An export of the same publication in it is "
-    "replaced, even one with other options.",
+    help="The folder; created if it does not exist. An earlier export of the same publication is "
+    "replaced, even if it has other options.",
 )
 @click.option(
     "--format",
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     "--since",
     type=click.IntRange(min=0),
     metavar="PUBLICATION",
-    help="Only `report_change_feed`, behind the publication of this number: publication_no of an "
-    "earlier export's manifest.",
+    help="Only `report_change_feed`, after this publication: publication_no in the manifest of an "
+    "earlier export.",
 )
 @purpose_option
 @click.pass_obj
@@ -61,8 +61,8 @@ def command(
     """Write the reporting views to a folder as CSV or Parquet.
 
     All rows are as of one publication, in a folder `publication-N` that appears when it is
-    complete; then `_LATEST` names it. The files hold health data, and only their owner can read
-    them (0600). The access is logged.
+    complete. Then `_LATEST` contains its name. The files contain health data, and only their owner
+    can read them (0600). The access is logged.
 
     Example: `pts-worker export --out export --format csv --view patient_safety_current`
     """
@@ -71,7 +71,7 @@ def command(
     from worker.store.schema.upgrade import HEAD
 
     chosen = Options(format=file_format, dialect=dialect, views=view, since=since)
-    chosen.chosen()  # a wrong call comes before the access is logged
+    chosen.chosen()  # a usage error must not leave a row in the access log
     app = cli.load("report")
 
     async def write() -> "Manifest":

@@ -1,4 +1,4 @@
-"""``failures``: areas of persons that cannot be read, and why."""
+"""``failures``: areas of persons that could not be read, with the reasons."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.store.persons import OpenFailure
 
 _LISTED_BELOW: Final = 20
-"""With fewer failures, each has a line without being asked for."""
+"""With fewer failures, each gets a line even without ``--all``."""
 _KEY_SHOWN: Final = 12
 """Characters of a pseudonym, so that a line fits into 80 columns."""
 _AREAS: Final = ("patient-safety", "patient-privacy")
@@ -26,7 +26,7 @@ _HEADS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "rea
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
 def command() -> None:
-    """Areas of persons that cannot be read. Example: `pts-worker failures list`"""
+    """Areas of persons that could not be read. Example: `pts-worker failures list`"""
 
 
 @command.command("list")
@@ -34,20 +34,21 @@ def command() -> None:
 @click.option("--area", type=click.Choice(_AREAS), metavar="AREA", help="Only this area.")
 @click.option(
     "--kind",
-    type=click.Choice([one.value for one in FailureKind]),
+    type=click.Choice([kind.value for kind in FailureKind]),
     help="Only failures of this kind.",
 )
 @click.pass_obj
 def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str | None) -> None:
     """List the failures: first by area, kind and reason, then one by one.
 
-    Failures with the same reason are one line of the table, with the number of persons and since
-    when. Below 20 failures, or with `--all`, each follows with a line of its own, the longest
-    failing first: the person by the roster's reference, else by the beginning of the pseudonym, the
-    attempts of the last read, and the runs in a row that failed. `--json` always has all of them.
+    Failures with the same reason are one line of the table, with the number of persons and the
+    first time. Below 20 failures, or with `--all`, each failure follows on a line of its own, the
+    oldest first: the person, the attempts of the last read, and the runs in a row that failed.
+    `--json` always has all failures.
 
-    Every `sync` tries again; `backfill --failed` reads these and nothing else. A person without a
-    reference in a store of plain identifiers is a row number: identifiers are not printed.
+    The person is the roster's reference, else the start of the pseudonym. Without a reference and
+    without pseudonyms it is a row number, because identifiers are never printed. Every `sync` tries
+    again, and `backfill --failed` reads only these.
 
     Example: `pts-worker failures list --kind contract`
     """
@@ -74,6 +75,7 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
         print("failures: none")
     groups = defaultdict[tuple[str, ...], list["OpenFailure"]](list)
     for failure in failures:
+        # Reasons that differ in a number, such as a position, are one reason for the reader.
         groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
     table = [
         (

@@ -1,4 +1,4 @@
-"""``init``: write a configuration file, and make the keys that it names."""
+"""``init``: write a configuration file, and make its keys."""
 
 import secrets
 import shlex
@@ -19,12 +19,12 @@ _KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", "privacy.pseudonym_key_fil
 _DEFAULTS: Final = {**_KEY_FILES, "database.url": "sqlite:///pts.db"}
 _QUESTION: Final = "PTS over the internet (test-internet) or over Helsenett (test, production)"
 _HEAD: Final = """\
-# Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example;
-# remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
+# Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example.
+# Remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
 # Relative paths here start at its folder. Durations are written as 30s, 15m, 12h, 1d or 1h30m.
-# `pts-worker config show` shows each value and its origin, `pts-worker config check` what is wrong.
+# `pts-worker config show` shows each value and its origin, `pts-worker config check` all errors.
 #
-# Everybody sets these six keys; each stands at the top of its section:"""
+# Every installation sets these six keys. Each is at the top of its section:"""
 
 
 @click.command("init", cls=options.Command)
@@ -35,17 +35,18 @@ _HEAD: Final = """\
 def command(cli: options.Cli, *, out: Path) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks how PTS is reached, unless `--set` says so; Enter takes the value in
-    brackets. It ends with the client's public key, and how to register it in HelseID's
-    self-service. An existing configuration is never overwritten, and existing keys are used. With
-    `--set api.base_url=URL` no environment is written: `--set helseid.issuer=URL` belongs to it.
+    On a terminal it asks for the environment of PTS, unless you give it with `--set`. Enter takes
+    the value in brackets. The output ends with the client's public key, and the steps to register
+    it in HelseID's self-service. An existing configuration is never overwritten, and existing keys
+    are used. With `--set api.base_url=URL`, also give `--set helseid.issuer=URL`: then the file has
+    no environment.
 
     Example: `pts-worker init --out worker.toml`
     """
     from worker.helseid.keys import load_client_key
 
     with named_faults(out):
-        if out.exists():  # before the questions
+        if out.exists():  # before the prompt. ``write_new`` checks again
             raise FileExistsError
     values = _DEFAULTS | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
     if values.keys().isdisjoint({"api.environment", "api.base_url"}):
@@ -62,7 +63,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
 
 
 def settings_toml(values: Mapping[str, Any]) -> str:
-    """A configuration file that sets these keys, and describes all others: config/worker.toml."""
+    """Return a configuration file that sets these keys and describes all others."""
     from worker.cli.toml_text import toml_line
     from worker.config.settings import EVERYDAY, SECTIONS
 
@@ -71,10 +72,11 @@ def settings_toml(values: Mapping[str, Any]) -> str:
         lines += ["", _comment(str(model.__doc__)), f"[{section}]"]
         for name, key in model.model_fields.items():
             value = values.get(f"{section}.{name}")
-            shown = [one for one in (value, key.default, *(key.examples or ())) if one is not None]
+            candidates = (value, key.default, *(key.examples or ()))
+            first = next(candidate for candidate in candidates if candidate is not None)
             hint = " Example:" if value is None and key.default is None else ""
             off = "#" if value is None else ""
-            lines += ["", _comment(f"{key.description}{hint}"), off + toml_line(name, shown[0])]
+            lines += ["", _comment(f"{key.description}{hint}"), off + toml_line(name, first)]
     return "\n".join(lines) + "\n"
 
 
@@ -82,11 +84,12 @@ def _comment(text: str) -> str:
     return textwrap.indent(textwrap.fill(text, 96, break_on_hyphens=False), "# ")
 
 
-def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
-    """Make those key files that are not given, and missing."""
+def _make_keys(folder: Path, flags: Mapping[str, Any]) -> list[str]:
+    """Make the missing key files, except those set by a flag. Return their paths."""
     from worker.helseid.keys import new_client_key
 
-    files = {key: folder / name for key, name in _KEY_FILES.items() if key not in given}
+    files = {key: folder / name for key, name in _KEY_FILES.items() if key not in flags}
+    # Never over an old file: with a new pseudonym key, no stored row matches its person.
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
         made = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
@@ -96,7 +99,7 @@ def _make_keys(folder: Path, given: Mapping[str, Any]) -> list[str]:
 
 
 def _checked(key: str, value: Any) -> Any:
-    """The value as TOML has it; click tells what is wrong with it."""
+    """Return the value as TOML has it. A wrong value is a usage error."""
     from pydantic import Secret
 
     from worker.config.settings import read_value
@@ -109,12 +112,13 @@ def _checked(key: str, value: Any) -> Any:
 
 
 def _environment() -> str:
-    """How PTS is reached, asked on a terminal; the question goes to standard error."""
+    """Prompt for the environment of PTS. Without a terminal it is the test environment."""
     from worker.core.hosts import ENVIRONMENTS
 
     if not sys.stdin.isatty():
         return "test-internet"
     answers = click.Choice([*ENVIRONMENTS])
+    # On standard error, because standard output may be a JSON document.
     answer = click.prompt(_QUESTION, "test-internet", type=answers, show_choices=False, err=True)
     return str(answer)
 
@@ -127,14 +131,14 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
-        print(f"{file} made; nobody else can read it.")
+        print(f"{file} made; only you can read it.")
     print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
     print(f"\nAt https://selvbetjening.{test}nhn.no:")
     print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
     print(f"  2. Choose the scope {values.get('helseid.scope', 'nhn:pts/api')}.")
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
     key = document["public_jwk"]
-    print("     that of `pts-worker keys public`" if key is None else f"\n{json_text(key)}")
+    print("     see `pts-worker keys public`" if key is None else f"\n{json_text(key)}")
     if "helseid.client_id" not in values:
         print(f"  4. Write the client id into {out} as helseid.client_id.")
     print(f"\n{out} names your roster (roster.path) and database (database.url).")

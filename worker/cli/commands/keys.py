@@ -1,4 +1,4 @@
-"""``keys``: the client's key pair for HelseID, and the key of the pseudonyms."""
+"""``keys``: the client's key pair for HelseID, and the pseudonym key."""
 
 import secrets
 from pathlib import Path
@@ -26,7 +26,7 @@ _out = click.option(
 
 @click.group("keys", cls=options.Group, no_args_is_help=True)
 def command() -> None:
-    """Make and look at keys. What they print is JSON, with or without `--json`.
+    """Make and show keys. The output is always JSON.
 
     Example: `pts-worker keys new --out helseid.jwk.json`
     """
@@ -37,8 +37,8 @@ def command() -> None:
 def new(*, out: Path) -> None:
     """Make a key pair for HelseID: P-521, with ES512.
 
-    The private key goes to a new file that only its owner can read; the public key is printed for
-    self-service.
+    The private key goes to a new file that only its owner can read. The public key is printed:
+    register it in self-service.
 
     Example: `pts-worker keys new --out helseid.jwk.json`
     """
@@ -66,30 +66,31 @@ def public(cli: options.Cli) -> None:
 @click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
 @click.pass_obj
 def rotate(cli: options.Cli, *, finish: bool) -> None:
-    """Put a new key in the configured key's place, once HelseID accepts it.
+    """Replace the client's key, after HelseID accepts the new one.
 
-    The first step makes a new key beside the configured file (FILE.new) and prints its public half.
+    The first step makes a new key beside the configured file (FILE.new) and prints its public key.
     Register that in HelseID's self-service, beside the old one. Then `--finish` requests a token
-    with the new key, and only when HelseID issues one does it replace the file, in one step; the
-    old key is kept nowhere. Leave it registered until no run uses it any more.
+    with the new key. If HelseID issues one, the new file replaces the old one. The old private key
+    is not kept. Leave the old key registered until no run uses it.
 
     Example: `pts-worker keys rotate`, then `pts-worker keys rotate --finish`
     """
     from worker.helseid.keys import FINISH, KeyFiles, new_client_key
 
     app = cli.load("helseid")
-    former, files = app.client_key(), KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
+    old_key, files = app.client_key(), KeyFiles(Path(app.settings.helseid.private_jwk_file or ""))
     if not finish:
-        made = new_client_key()
-        files.put_pending(made)
-        document = {"file": files.pending, "state": "pending", "public_jwk": made.public_jwk()}
+        new_key = new_client_key()
+        files.put_pending(new_key)
+        document = {"file": files.pending, "state": "pending", "public_jwk": new_key.public_jwk()}
         print_json(document | {"next": f"{_NEXT}, then `{FINISH}`"})
         return
-    made = cli.run(lambda: _accepted(app, files))
+    # HelseID first: a key that it rejects must not replace one that works.
+    new_key = cli.run(lambda: _accepted(app, files))
     files.put_in_place()
-    document = {"file": files.current, "state": "rotated", "public_jwk": made.public_jwk()}
-    said = "when no run uses the old key any more, remove it in self-service"
-    print_json(document | {"former_kid": former.kid, "next": said})
+    document = {"file": files.current, "state": "rotated", "public_jwk": new_key.public_jwk()}
+    step = "when no run uses the old key any more, remove it in self-service"
+    print_json(document | {"former_kid": old_key.kid, "next": step})
 
 
 @command.command("pseudonym")
@@ -108,16 +109,16 @@ def pseudonym(*, out: Path) -> None:
 
 
 async def _accepted(app: "App", files: "KeyFiles") -> "ClientKey":
-    """The pending key, for which HelseID has issued a token, as for a run."""
+    """Return the pending key, after HelseID issued a token for it."""
     from worker.helseid.keys import load_client_key, public_call
 
     if is_missing(files.pending):
         raise ConfigurationError(f"there is no file {files.pending}", hint=_FIRST)
-    made = load_client_key(files.pending)
+    new_key = load_client_key(files.pending)
     try:
-        async with app.helseid(key=made) as helseid:
+        async with app.helseid(key=new_key) as helseid:
             await helseid.tokens.token()
     except RefusedError as error:
-        error.hint += f"; the new key is that of `{public_call(files.pending)}`"
+        error.hint += f"; `{public_call(files.pending)}` prints the new key"
         raise
-    return made
+    return new_key

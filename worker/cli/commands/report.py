@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _min_cell(_context: object, _parameter: object, number: int) -> int:
-    """Refuse a limit that hides nothing."""
+    """Refuse a limit that is too low to hide a number."""
     if number != OFF and number < LEAST_MIN:
         raise click.BadParameter(
             f"give {LEAST_MIN} or more (a lower limit leaves fewer than three possible values), "
@@ -34,7 +34,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
     show_default=True,
     help="nb (bokmål), nn (nynorsk) or en.",
 )
-@click.option("--cohort", metavar="NAME", help="Only this clinic or department of the roster.")
+@click.option("--cohort", metavar="NAME", help="Only this clinic or department (roster's cohort).")
 @click.option(
     "--min-cell",
     type=int,
@@ -55,11 +55,11 @@ def command(
     min_cell: int,
     purpose: str | None,
 ) -> None:
-    """Write the published state as one HTML file that needs nothing else.
+    """Write the published state as one self-contained HTML file.
 
-    For a director: restrictions in effect and their patients, what was added and removed, the
-    trend, and how fresh the figures are. It names no person; counts are rounded to five. Only the
-    file's owner can read it (0600). An old report is replaced. The access is logged.
+    For a director: restrictions in effect and their patients, additions and removals, the trend,
+    and the age of the figures. It contains no name, reference or pseudonym, and counts are rounded
+    to five. Only its owner can read it (0600). An old report is replaced. The access is logged.
 
     Example: `pts-worker report --out rapport.html`
     """
@@ -76,6 +76,7 @@ def command(
     async def write() -> "ReportFacts":
         async with app.database() as store:
             await log_access(store, "report", purpose, min_cell=min_cell, cohort=cohort)
+            # The service that filled the store, which the configuration may no longer name.
             stored = await store.read(stored_identity)
             return await write_report(
                 store.lasting().read,

@@ -17,25 +17,24 @@ if TYPE_CHECKING:
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
-They check and refuse what the real services check and refuse. The folder gets a roster, keys and
-a configuration that points at the stand-ins; if you use a folder again, its keys and
-configuration are kept.
+They make the same checks as the real services. The folder gets a roster, keys and a configuration
+for the stand-ins. If you use a folder again, its keys and configuration are kept.
 
-A refused call gets the answer of NHN's sample API: 401 with `Bearer error="invalid_token"`,
-whatever is wrong with the DPoP proof.
+A refused call gets the answer of NHN's sample API: 401 with `Bearer error="invalid_token"`, for
+every error of the DPoP proof.
 
 Use the control address to change things while it runs: `curl -H "Content-Type: application/json"
 -d '{{"generation": 1}}' URL` lets a night pass, `{{"reset": true}}` goes back to the start, as when
 NHN resets its test environment, and `{{"faults": []}}` ends all faults.
 
 Each of the `faults` is an object with an `action`: {", ".join(Action)}.
-`area` says where: one of {", ".join(get_args(Area))}; the default is pts.
-`persons` (roster lines, from 0), `every` (every nth request) and `times` (at most) say when, and
-`status`, `body`, `headers`, `slow_s` and `skew_s` say what. Two persons who cannot be read:
-`{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
+`area` is one of {", ".join(get_args(Area))}; the default is pts.
+`persons` (roster lines, from 0), `every` (every nth request) and `times` (at most) choose the
+requests, and `status`, `body`, `headers`, `slow_s` and `skew_s` define the answer. Example for two
+persons: `{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
 
-Requests and answers follow the contract (`contract show`); `--contract` names another one, which
-is written to the configuration too. A request with more or less than the contract says gets 400.
+Requests and answers follow the contract (`contract show`). `--contract` sets another one, also in
+the configuration. A request that differs from the contract gets 400.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -95,12 +94,12 @@ def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chose
         chosen["contract"] = str(contract.resolve()) if contract else ""
         serve_forever(write_setup(folder, SandboxOptions(**chosen)), ready)
     except (OSError, ValueError) as error:
-        what = str(error)
+        problem = str(error)
         if isinstance(error, OSError):
-            what = f"{error.filename or 'a port'} cannot be used: {reason_of(error)}"
+            problem = f"{error.filename or 'a port'} cannot be used: {reason_of(error)}"
         raise UsageError(
-            f"sandbox: {what}",
-            hint="`pts-worker sandbox --help` has its ports, --folder and --contract",
+            f"sandbox: {problem}",
+            hint="`pts-worker sandbox --help` describes the ports, --folder and --contract",
         ) from error
 
 

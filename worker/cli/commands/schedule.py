@@ -1,4 +1,4 @@
-"""``schedule``: keep running and sync on a cron expression."""
+"""``schedule``: keep running, and start ``sync`` on a cron expression."""
 
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def command(cli: options.Cli, *, now: bool) -> None:
     """Keep running, and start `sync` on a cron expression in a named time zone.
 
-    Runs never overlap; of the starts that come during a run, one is made up for after it. SIGTERM
-    ends a run as it ends `sync`, and the schedule with 0, or with 75 while it is still starting.
+    Runs never overlap: starts missed during a run are combined into one after it. SIGTERM stops a
+    run as it stops `sync`. The schedule then exits with 0, or with 75 if it was still starting.
 
     A run that ends with 4, 69 or 75 is retried every 15 minutes until the next start. Any other end
-    is logged, and the schedule goes on. A run that was left open is continued at once.
+    is logged, and the schedule resumes. A run that was left open is continued at once.
 
     Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
     """
@@ -38,7 +38,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
     from worker.scheduler import Schedule
     from worker.telemetry import Board
 
-    cli.keeps_code = True
+    cli.keeps_code = True  # a closed standard output must not end a schedule with an error
     app = cli.load("sync")
     if app.settings.roster.path == "-":
         problem = "roster.path: each run needs a roster, and standard input can be read only once"
@@ -69,7 +69,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
 
 
 async def _known_metrics(store: "Database") -> "list[Sample]":
-    """The published state, how the last full run ended, and what the last published.
+    """Return metrics of the published state and of the last full run.
 
     Raises:
         WorkerError: the database cannot be used.
@@ -81,7 +81,7 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
     samples = [*samples_of_standing(await status.read_standing(store.read))]
     if published := await store.read(status.last_full_publication):
         samples += samples_of_totals(RunKind.SYNC, published.totals)
-    for run in await store.read(status.last_runs, 50):  # some may be backfills
+    for run in await store.read(status.last_runs, 50):  # backfills among them
         if run.kind == RunKind.SYNC and run.finished_at is not None:
             code = ExitCode(run.exit_code or 0)
             return [*samples, *samples_of_end(code, at=run.finished_at, kind=RunKind.SYNC)]

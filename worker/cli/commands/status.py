@@ -1,4 +1,4 @@
-"""``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
+"""``status``: the last runs, the age of the published snapshot, and its gaps."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,9 +25,9 @@ _TOTALS: Final = {
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
-    "run {run_id}: what it read was discarded. Any further `{kind}` reads its persons again "
+    "run {run_id}: its reads were discarded. Any further `{kind}` reads its persons again "
     "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
-    "tenth, not a list of restrictions: look before you accept (operations.md, Withheld)"
+    "tenth, not a list of restrictions: check before you accept (operations.md, Withheld)"
 )
 _NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
@@ -39,24 +39,24 @@ _DEPARTED: Final = (
 @click.option(
     "--max-age",
     type=options.duration,
-    help="Exit 3 if the copy is older, that is the last full run, e.g. 36h.",
+    help="Exit 3 if the last full run is older than this, e.g. 36h.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="How many runs to show.")
 @click.option(
     "--departed",
     is_flag=True,
-    help="List the persons who left the roster; their rows stay until `erase`.",
+    help="List departed persons, who left the roster. Their rows stay until `erase`.",
 )
 @click.pass_obj
 def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed: bool) -> int:
     """Show recent runs, snapshot age and failures.
 
-    The last full run, which read everyone, says how fresh the snapshot is. The last publication is
-    what readers see; it is newer if a backfill came later.
+    The last full run read all persons, so the age of the snapshot is counted from it. Readers see
+    the last publication, which is newer if a backfill ran later.
 
-    If the last run was withheld, a few of the restrictions that it would remove follow, by the
-    roster's reference and the restriction's id. With `--max-age` they are left out, because a
-    monitor writes its output to logs and mail.
+    If the last run was withheld, examples follow of restrictions that it would remove, by the
+    roster's reference and the restriction's id. `--max-age` omits them, because a monitor writes
+    its output to logs and mail.
 
     Example: `pts-worker status --max-age 36h`
     """
@@ -90,10 +90,10 @@ def _print_departed(persons: Sequence["DepartedPerson"]) -> None:
 
 
 async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, Any]:
-    """The state of the store. Changes nothing.
+    """Read the state of the store. Changes nothing.
 
     Raises:
-        ConfigurationError: the database is missing, behind or ahead.
+        ConfigurationError: the database is missing, or has another schema.
     """
     from worker.store import status as queries
 
@@ -107,17 +107,18 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
-            # A monitor's output goes to logs and mail: no references of persons there.
+            # A monitor writes this to logs and mail, where no reference of a person belongs.
             "withheld": None if max_age else await store.read(queries.withheld_run),
             "runs": await store.read(queries.last_runs, runs),
         }
 
 
 def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None) -> dict[str, Any]:
-    """The last published full run and its age. A snapshot of the future is not fresh."""
+    """Return the last published full run, and its age."""
     age = now - last.published_at if last and last.published_at else None
     is_fresh = None
     if max_age is not None:
+        # A publication in the future means a wrong clock, so its age proves nothing.
         is_fresh = age is not None and -CLOCK_TOLERANCE <= age <= max_age
     return {
         "published_at": last and last.published_at,
@@ -129,13 +130,13 @@ def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None
 
 
 async def run_to_continue(app: "App", store: "Database") -> dict[str, Any] | None:
-    """The open run that the next ``sync`` continues; None if it begins a new one."""
+    """Return the open run that the next ``sync`` continues. None if it starts a new one."""
     from worker.store.runs.ledger import is_continuable, open_runs
 
     sync, now = app.settings.sync, app.runtime.now()
     try:
         terms = app.terms()
-    except ConfigurationError:  # the next sync ends with it, and continues none
+    except ConfigurationError:  # the next sync fails with it, and continues no run
         return None
     for row in await store.read(open_runs):
         if is_continuable(row, sync.areas, terms, sync.continue_within, now):
@@ -195,7 +196,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
 
 
 def _print_withheld(withheld: "Withheld") -> None:
-    """The counts that `--accept-removals` accepts, with a few examples to look up."""
+    """Print the counts that `--accept-removals` accepts, with examples to look up."""
     for area in withheld.areas:
         lost = f", {counted(area.lost, 'restriction')} would lose a value" if area.lost else ""
         print(
@@ -228,7 +229,7 @@ def _age_text(freshness: Mapping[str, Any]) -> str:
 
 
 def _unit_status(freshness: Mapping[str, Any]) -> str:
-    """The status of the systemd unit, which an alert repeats."""
+    """Return the status of the systemd unit, which an alert repeats."""
     if freshness["age_s"] is None:
         return "there is no copy yet: no full run has been published"
     if freshness["is_fresh"] is False:

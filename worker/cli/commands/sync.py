@@ -19,16 +19,16 @@ from worker.cli import options
 @click.option(
     "--accept-service",
     is_flag=True,
-    help="It is the same PTS at a new address: note that in the database.",
+    help="Record a new address of the same PTS in the database.",
 )
 @click.pass_obj
 def command(
     cli: options.Cli, *, wait: timedelta, accept_removals: bool, accept_service: bool
 ) -> int:
-    """One full run over the roster: read everyone, then publish.
+    """One full run over the roster: read all persons, then publish.
 
-    A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
-    is there; a person or area that could not be read keeps its last known state, marked stale.
+    A run that was stopped or killed is continued. Readers see the complete new snapshot or the old
+    one. If a read fails, the last known state of that person and area remains, marked stale.
 
     Example: `pts-worker sync --config /etc/pts-worker/worker.toml --wait 30m`
     """

@@ -13,7 +13,12 @@ from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import Op
 from worker.errors import FailureKind
 from worker.store.dialects import upsert
-from worker.store.runs.new_publication import NewPublication, Query, has_draft
+from worker.store.runs.new_publication import (
+    NewPublication,
+    Query,
+    has_draft,
+    last_full_publication,
+)
 from worker.store.schema.columns import FAILURE, PROOF
 from worker.store.schema.tables import (
     CHANGES,
@@ -270,13 +275,35 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
     )
 
 
-def label_persons(new: NewPublication) -> sa.Update:
-    """Write the roster's labels for persons whose labels differ.
+def add_unread_areas(new: NewPublication, area: ResourceArea, dialect: str) -> Any:
+    """Insert an unread row of an area for each new person whom this run did not ask about it.
 
-    SQLite rewrites the index entries even if a column is set to its current value.
+    Readers then see the area as not confirmed. An area that no full run has read is not expected.
+    """
+    # The areas of this run have a row for each person already.
+    was_read_before = last_full_publication(area).between(1, new.number - 1)
+    joined = sa.select(draft.c.person_id, sa.literal(area.name, sa.Text)).where(
+        draft.c.run_id == new.run_id, draft.c.is_new, was_read_before
+    )
+    added = upsert(dialect, person_area).from_select(["person_id", "area"], joined)
+    return added.on_conflict_do_nothing()
+
+
+def label_persons(new: NewPublication) -> sa.Update:
+    """Write the roster's labels for persons whose labels differ. Runs after ``write_feed``.
+
+    The feed names these persons, so they are not searched for again. SQLite rewrites the index
+    entries even if a column is set to its current value.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
-    return sa.update(person).where(has_draft(new), _is_relabelled()).values(labels)
+    last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
+        change_feed.c.publication_no < new.no
+    )
+    relabelled = sa.select(change_feed.c.person_id).where(
+        change_feed.c.seq > last_before.scalar_subquery(), change_feed.c.op == "relabel"
+    )
+    is_relabelled = person.c.person_id.in_(relabelled)
+    return sa.update(person).where(has_draft(new), is_relabelled).values(labels)
 
 
 def unmark_missed_persons(new: NewPublication) -> sa.Update:
@@ -309,6 +336,8 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
     yield mark_returned_persons(new)
     yield confirm_areas(new, dialect)
     yield note_failures(new, dialect)
+    for area in AREAS:
+        yield add_unread_areas(new, area, dialect)
     yield label_persons(new)
     yield unmark_missed_persons(new)
     yield from clear_departed_persons(new)

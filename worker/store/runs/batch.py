@@ -8,7 +8,7 @@ after a lost acknowledgement changes nothing.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,10 +27,8 @@ from worker.store.runs.write_drafts import (
     write_draft_areas,
     write_drafts,
 )
-from worker.store.schema.tables import CHANGES, COMPLETE, FAILED, UNCONFIRMED, draft_area, run
+from worker.store.schema.tables import CHANGES, COMPLETE, FAILED, UNCONFIRMED, run
 from worker.views import iso_utc
-
-_EMPTY_AREA: Final = dict.fromkeys(draft_area.c.keys())
 
 
 async def write_batch(
@@ -210,8 +208,9 @@ class _Batch(Value, frozen=True, kw_only=True):
             }
             for area in read.areas:
                 waits = person_id in waiting.get(area.area, ())
-                key = {"run_id": self.handle.run_id, "person_id": person_id}
-                areas[person_id, area.area] = _area_row(area, waits=waits) | key
+                row = _area_row(area, waits=waits)
+                row.update(run_id=self.handle.run_id, person_id=person_id)
+                areas[person_id, area.area] = row
         await write_drafts(self.connection, self.handle, [*drafts.values()], pass_no=self.pass_no)
         await write_draft_areas(self.connection, [*areas.values()])
 
@@ -247,7 +246,7 @@ def _interval_of(read: AreaRead) -> str | None:
 def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
     """The columns of a read in ``draft_area``, without its run and person."""
     if isinstance(read, AreaFailure):
-        return _EMPTY_AREA | {
+        return {
             "area": read.area,
             "state": FAILED,
             "read_at": read.failed_at,
@@ -258,7 +257,7 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
             "retry_at": read.retry_at,
         }
     proof, first = read.proof, read.proof.first_read
-    return _EMPTY_AREA | {
+    return {
         "area": read.area,
         "state": UNCONFIRMED if waits else COMPLETE,
         "read_at": proof.read_at,

@@ -21,8 +21,13 @@ from worker.core.diff import Op
 from worker.core.effect import RestrictionGroup
 from worker.errors import FailureKind
 from worker.store.derived import is_active
-from worker.store.dialects import joined_text
-from worker.store.runs.new_publication import NewPublication, Query, count_if, reads_area
+from worker.store.dialects import POSTGRESQL, joined_text
+from worker.store.runs.new_publication import (
+    NewPublication,
+    Query,
+    count_if,
+    last_full_publication,
+)
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
 
 FIELD, RESTRICTION = "|", "~"
@@ -57,12 +62,6 @@ class Held(NamedTuple):
     active: str
 
 
-def last_full_publication(area: ResourceArea) -> Any:
-    """The last publication of a full run over an area; 0 before the first."""
-    number = func.coalesce(func.max(run.c.publication_no), 0)
-    return select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()
-
-
 def is_stale(area: ResourceArea) -> ColumnElement[bool]:
     """Whether a row of ``person_area`` is stale.
 
@@ -76,11 +75,6 @@ def is_stale(area: ResourceArea) -> ColumnElement[bool]:
     )
 
 
-def was_asked() -> ColumnElement[bool]:
-    """Whether an area of a person was ever read, or has failed."""
-    return or_(person_area.c.confirmed_at.is_not(None), person_area.c.failure_kind.is_not(None))
-
-
 def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Query:
     """Count the persons of each cohort with equal sets of restrictions (holdings).
 
@@ -92,6 +86,12 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
     rows = union_all(*(_held(new, first_number, area) for area in AREAS)).subquery(
         "open_restriction"
     )
+    if dialect == POSTGRESQL:
+        # Grouped by the key of ``person``, there are as many groups as persons. Otherwise the
+        # planner expects 200, and looks up each person one by one.
+        is_holder = person.c.person_id == rows.c.person_id
+        of_persons = select(person.c.person_id, rows.c.held).join_from(rows, person, is_holder)
+        rows = of_persons.subquery("of_person")
     holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
     by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
     return (
@@ -184,7 +184,7 @@ def count_stale() -> Query:
     stale = or_(*(and_(person_area.c.area == area.name, is_stale(area)) for area in AREAS))
     by_person = (
         select(person_area.c.person_id, *failed)
-        .where(stale, was_asked())
+        .where(stale)
         .group_by(person_area.c.person_id)
         .subquery("by_person")
     )

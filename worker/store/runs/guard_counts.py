@@ -22,6 +22,9 @@ from worker.store.schema.tables import (
 _EXAMPLES: Final = 5
 """Restrictions of an area, and missing persons, that `status` shows of a withheld run."""
 
+_MISSING: Final = "missing"
+"""The change of an open restriction whose person is missing. Nothing is written of it."""
+
 
 def count_reads(new: NewPublication) -> Query:
     """Count reads by area and state, and the records of complete ones.
@@ -108,7 +111,7 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     )
     missing = (
         sa.select(
-            sa.literal("missing"), versions.person_id, sa.true(), sa.false(), versions.version_id
+            sa.literal(_MISSING), versions.person_id, sa.true(), sa.false(), versions.version_id
         )
         .join(person, person.c.person_id == versions.person_id)
         .where(versions.closed_no.is_(None), is_missing(new))
@@ -126,6 +129,7 @@ def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
         count_if(changed.op == Op.CLOSE).label("rows_closed"),
         count_if(changed.closes).label("removed"),
         _persons_if(changed.closes, changed).label("persons_affected"),
+        count_if(changed.op == _MISSING).label("removed_with_missing"),
         count_if(changed.loses).label("lost"),
         _persons_if(changed.loses, changed).label("persons_losing"),
     )
@@ -200,12 +204,12 @@ def _count_holders(opened: Sequence[Query]) -> Query:
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
     """Count the persons asked about who have an open restriction of an area, and complete reads."""
     version = VERSIONS[area.name].c
-    holds = sa.exists().where(
-        version.person_id == draft_area.c.person_id, version.closed_no.is_(None)
-    )
+    holders = sa.select(version.person_id).where(version.closed_no.is_(None))
     complete = count_if(draft_area.c.state == COMPLETE)
     return sa.select(sa.func.count().label("holders"), complete.label("holders_complete")).where(
-        draft_area.c.run_id == new.run_id, draft_area.c.area == area.name, holds
+        draft_area.c.run_id == new.run_id,
+        draft_area.c.area == area.name,
+        draft_area.c.person_id.in_(holders),
     )
 
 

@@ -49,3 +49,9 @@ def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 def reads_area(area: ResourceArea) -> sa.ColumnElement[bool]:
     """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
     return run.c.areas.contains(f'"{area.name}"')
+
+
+def last_full_publication(area: ResourceArea) -> Any:
+    """The last publication of a full run over an area; 0 before the first."""
+    number = sa.func.coalesce(sa.func.max(run.c.publication_no), 0)
+    return sa.select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()

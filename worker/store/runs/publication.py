@@ -162,6 +162,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             **_without_totals(changes),
             **_one(connection, count_missing(new)),
             departing=departing,
+            roster_faults=self.progress.roster_faults,
             persons_before=connection.execute(count_persons_before(new)).scalar_one(),
             is_subset=is_subset,
             areas=tuple(self._area_facts(connection, new, area, reads) for area in AREAS),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,21 +55,30 @@ async def write_drafts(
 
     An existing draft keeps its labels: if two roster lines name one person, the first line wins.
     """
-    last_no = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0)).scalar_subquery()
-    fixed = {
-        "run_id": sa.literal(handle.run_id, sa.BigInteger),
-        "pass_no": sa.literal(pass_no),
-        "compared_no": last_no,
-    }
     if rows:
         dialect = connection.dialect.name
-        names = filled_columns(rows)
-        added = insert_rows(dialect, draft, names, **fixed)
-        written = added.on_conflict_do_update(
-            index_elements=[draft.c.run_id, draft.c.person_id],
-            set_={"pass_no": added.excluded.pass_no},
-        )
-        await connection.execute(written, row_parameters(dialect, rows, names))
+        names = filled_columns(rows, draft)
+        parameters = row_parameters(dialect, draft, rows, names)
+        fixed = {"in_run": handle.run_id, "in_pass": pass_no}
+        await connection.execute(_add_drafts(dialect, names), {**parameters, **fixed})
+
+
+# Building a statement takes SQLAlchemy longer than writing a batch with it.
+@cache
+def _add_drafts(dialect: str, names: tuple[str, ...]) -> Any:
+    last_no = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0)).scalar_subquery()
+    added = insert_rows(
+        dialect,
+        draft,
+        names,
+        run_id=sa.bindparam("in_run", type_=sa.BigInteger),
+        pass_no=sa.bindparam("in_pass", type_=sa.Integer),
+        compared_no=last_no,
+    )
+    return added.on_conflict_do_update(
+        index_elements=[draft.c.run_id, draft.c.person_id],
+        set_={"pass_no": added.excluded.pass_no},
+    )
 
 
 async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -79,12 +89,14 @@ async def write_draft_areas(connection: AsyncConnection, rows: Sequence[Mapping[
     """
     if rows:
         dialect = connection.dialect.name
-        names = filled_columns(rows)
-        written = _replace_areas(insert_rows(dialect, draft_area, names))
-        await connection.execute(written, row_parameters(dialect, rows, names))
+        names = filled_columns(rows, draft_area)
+        parameters = row_parameters(dialect, draft_area, rows, names)
+        await connection.execute(_replace_areas(dialect, names), parameters)
 
 
-def _replace_areas(added: Any) -> Any:
+@cache
+def _replace_areas(dialect: str, names: tuple[str, ...]) -> Any:
+    added = insert_rows(dialect, draft_area, names)
     key, new = draft_area.primary_key.columns, added.excluded
     # A failed second read neither confirms nor contradicts the first. ``UNSTABLE`` contradicts it.
     keeps_first = sa.and_(
@@ -122,9 +134,9 @@ async def replace_changes(
         # The content hash is binary, and JSON has no type for bytes.
         await connection.execute(sa.insert(changes), rows)
     elif rows:
-        names = filled_columns(rows)
+        names = filled_columns(rows, changes)
         added = insert_rows(dialect, changes, names)
-        await connection.execute(added, row_parameters(dialect, rows, names))
+        await connection.execute(added, row_parameters(dialect, changes, rows, names))
 
 
 async def mark_seen(

@@ -1,5 +1,6 @@
 """The database's schema: which revision it has, and how it is brought to ours."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker
+from worker.core.display import listed
 from worker.errors import ConfigurationError
 from worker.store.database import Database
 
@@ -44,7 +46,7 @@ async def require_upgradable(database: Database) -> str | None:
             ``revision``.
     """
     found = await database.read(revision)
-    if found not in {None, HEAD}:
+    if found is not None and not any(_migrations_folder().glob(f"versions/{found}_*.py")):
         raise ConfigurationError(
             f"the database's schema is at {found}, and this program knows only {HEAD}",
             hint="run the program that made it; or begin a new database (another database.url, "
@@ -59,10 +61,16 @@ async def check_schema(database: Database) -> None:
     Raises:
         ConfigurationError: the schema is missing or different. The hint gives the remedy.
     """
-    if await require_upgradable(database) is None:
+    found = await require_upgradable(database)
+    if found is None:
         raise ConfigurationError(
             "the database has no tables of this program yet",
             hint="if database.url names the right one, run `pts-worker db upgrade` once",
+        )
+    if found != HEAD:
+        raise ConfigurationError(
+            f"the database's schema is at {found}, and this program needs {HEAD}",
+            hint="back the database up, then run `pts-worker db upgrade`",
         )
 
 
@@ -75,13 +83,29 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         The revision before and after.
 
     Raises:
-        ConfigurationError: the database's schema is unknown to this program.
+        ConfigurationError: the database's schema is unknown to this program, or the file belongs
+            to another program.
         UnavailableError: another upgrade takes too long.
     """
     before = await require_upgradable(database)
+    if before is None and database.is_file:
+        await _require_own_file(database)
     await database.lasting().write(lambda connection: connection.run_sync(migrate))
     await anyio.lowlevel.checkpoint()
     return before, HEAD
+
+
+async def _require_own_file(database: Database) -> None:
+    """Refuse a SQLite file with tables of another program. A PostgreSQL schema may be shared."""
+
+    def foreign_tables(connection: Connection) -> Sequence[str]:
+        return inspect(connection).get_table_names()
+
+    if foreign := await database.read(lambda connection: connection.run_sync(foreign_tables)):
+        raise ConfigurationError(
+            f"the database file has tables of another program ({listed(foreign)})",
+            hint="name a new file in database.url",
+        )
 
 
 def migrate(connection: Connection) -> None:

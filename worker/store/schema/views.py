@@ -34,7 +34,7 @@ from sqlalchemy import (
 from worker.core.area import AREAS, ResourceArea
 from worker.store.derived import is_active
 from worker.store.dialects import current_time, typed, whole_days
-from worker.store.runs.fact_counts import is_stale, was_asked
+from worker.store.runs.fact_counts import is_stale
 from worker.store.schema.tables import (
     VERSIONS,
     access_log,
@@ -261,8 +261,7 @@ def _freshness() -> _View:
         "is_stale": _is_stale_row(),
     }
     rows = person.join(person_area, row.person_id == person.c.person_id)
-    is_shown = and_(person.c.departed_no.is_(None), was_asked())
-    return _View(rows, person_area, _OF_PERSON | given, is_shown)
+    return _View(rows, person_area, _OF_PERSON | given, person.c.departed_no.is_(None))
 
 
 def _feed() -> _View:

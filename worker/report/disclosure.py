@@ -1,4 +1,7 @@
-"""The counts of a report as it shows them, so that no table reveals a small count of another."""
+"""Disclosure control: the counts that the report shows.
+
+Small counts are hidden, and no table may reveal a small count of another table by subtraction.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -12,16 +15,16 @@ from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, R
 from worker.views import codes, systems_of
 
 COHORTS_SHOWN: Final = 16
-"""As many as fit on a printed page."""
+"""Rows that fit on a printed page."""
 RANKED_MIN: Final = 20
-"""Persons on a roster from which a rate is compared with others."""
-_REST: Final = ShownCount(1, 1, 0, 100)
-"""The cohorts that are not shown: none of their persons, or enough to hide the others."""
+"""Minimum roster of a cohort with a rate. A rate of fewer persons is chance."""
+_FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
+"""Replaces the cohorts beyond ``COHORTS_SHOWN``: no persons, or enough to hide a small count."""
 Key = TypeVar("Key")
 
 
 class ShownNight(Value, frozen=True, kw_only=True):
-    """The counts of ``NightFacts``; None: not counted."""
+    """The shown counts of ``NightFacts``. None: not counted."""
 
     total: ShownCount
     persons: ShownCount
@@ -33,19 +36,21 @@ class ShownNight(Value, frozen=True, kw_only=True):
 
     @property
     def has_rate(self) -> bool:
-        """Whether the persons are a part of the roster. With missing persons they may be more."""
+        """Whether the persons can be a share of the roster."""
+        # Persons with restrictions include missing persons, so they may outnumber the roster.
         return self.roster is not None and self.persons.last <= self.roster.last
 
     def of(self, group: str) -> ShownCount:
-        """The count of a group."""
+        """Return the count of a group."""
         return self.groups.get(group, ShownCount(0, 0, 0, 0))
 
 
 class ShownCohort(Value, frozen=True, kw_only=True):
-    """The counts of ``CohortFacts``.
+    """The shown counts of ``CohortFacts``.
 
     Attributes:
-        rate: persons of one; None if they are few, or if the roster may be below ``RANKED_MIN``.
+        rate: persons with a restriction, as a share of the roster. None if they are few, or if the
+            roster may be below ``RANKED_MIN``.
         week: added, changed and removed.
     """
 
@@ -57,10 +62,10 @@ class ShownCohort(Value, frozen=True, kw_only=True):
 
 
 class ShownFacts:
-    """The counts of ``ReportFacts``.
+    """The shown counts of ``ReportFacts``.
 
-    Counts are shown from the parts to the totals: codes, groups, all restrictions. A table that
-    divides one of these in another way is None if both together would reveal a count.
+    They are computed from the parts to the totals: codes, groups, all restrictions. A table with
+    another division of the same total is None if the two tables together would reveal a count.
     """
 
     def __init__(self, facts: ReportFacts, small: SmallNumbers) -> None:
@@ -76,16 +81,24 @@ class ShownFacts:
 
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
-        """By cause, in the areas that state causes: their codes are in several groups."""
-        without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
-        with_cause = [
-            # Any area may have the codes that no list has.
-            ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
-            for key, count in self.codes.items()
-            if key.code not in without_cause
-        ]
+        """Restrictions by cause. Only some areas state a cause."""
         causes = self._counts(self.facts.causes)
+        groups = [group for group in GROUPS if group in self.groups]
+        with_cause = [count for group in groups for count in self._with_cause(group)]
         return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
+
+    def _with_cause(self, group: str) -> Sequence[ShownCount]:
+        """Return the count of a group in the areas with a cause, or the counts of its codes."""
+        without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+        keys = [key for key in self.codes if key.group == group]
+        if without_cause.union({OTHER}).isdisjoint(key.code for key in keys):
+            return [self.groups[group]]
+        counts = {key: self.codes[key] for key in keys if key.code not in without_cause}
+        return [
+            # Unknown codes may be of an area without causes, so here they count from zero.
+            ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
+            for key, count in counts.items()
+        ]
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -94,12 +107,13 @@ class ShownFacts:
 
     @cached_property
     def ages(self) -> Mapping[str, ShownCount] | None:
-        """By age."""
+        """Restrictions by age."""
         return self._beside(self.facts.ages, _restricting(self.groups))
 
     @cached_property
     def groups(self) -> Mapping[str, ShownCount]:
-        """By group, of the last night; each is the total of its codes."""
+        """Restrictions of the last night by group. Each count is the total of its codes."""
+        # Delays are divided twice, by code and by end, and neither table may reveal the other.
         ends = {str(RestrictionGroup.DELAYED): [*(self.ends or {}).values()]}
         return {
             group: self.small.total(*_both(amount), self._codes_of(group), ends.get(group, []))
@@ -108,22 +122,22 @@ class ShownFacts:
 
     @cached_property
     def cohorts(self) -> Sequence[ShownCohort]:
-        """The cohorts with the highest rates; none if they would reveal who is not confirmed."""
+        """The cohorts with the highest rates. Empty if they would reveal a few stale persons."""
         cohorts = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
         rosters = whole([cohort.roster for cohort in cohorts], self._confirmation(-1))
         return [] if not self._has_more and reveals(rosters) else cohorts
 
     @cached_property
     def has_cohort_weeks(self) -> bool:
-        """Whether what cohorts added and removed can stand beside the same by group."""
+        """Whether the changes of cohorts can be shown beside the changes of groups."""
         by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
         by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
         return self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
-        """By day. The last one is shown with all tables, the others by group alone."""
-        facts, rest = self.facts.nights, [_REST] if self._has_more else []
+        """The nights in order. The last one has all tables, the others only groups."""
+        facts, further = self.facts.nights, [_FURTHER_COHORTS] if self._has_more else []
         earlier = [self._night(n, self._counts(facts[n].groups)) for n in range(len(facts) - 1)]
         rosters = [cohort.roster for cohort in self.cohorts]
         persons = [cohort.persons for cohort in self.cohorts]
@@ -131,19 +145,19 @@ class ShownFacts:
             -1,
             self.groups,
             ages=[*(self.ages or {}).values()],
-            rosters=[*rosters, *rest] if rosters else [],
-            persons=[*persons, *rest] if persons else [],
+            rosters=[*rosters, *further] if rosters else [],
+            persons=[*persons, *further] if persons else [],
         )
         return [*earlier, last]
 
     @property
     def last(self) -> ShownNight:
-        """The last night; call it only if something is published."""
+        """The last night. Needs a publication."""
         return self.nights[-1]
 
     @property
     def then(self) -> ShownNight | None:
-        """The night that the last one is compared with."""
+        """The night to compare the last one with."""
         then = self.facts.then
         return self.nights[list(self.facts.nights).index(then)] if then else None
 
@@ -173,7 +187,7 @@ class ShownFacts:
         )
 
     def _confirmation(self, number: int) -> Sequence[ShownCount]:
-        """Persons of a night who are confirmed, and who are not; none if they were not counted."""
+        """Return confirmed and stale persons of a night. Empty if they were not counted."""
         night = self.facts.nights[number]
         if night.confirmed is None or night.stale is None:
             return ()
@@ -181,6 +195,7 @@ class ShownFacts:
 
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
+        # The lowest roster that the shown count can stand for: 18 is shown as 20.
         is_ranked = persons.number is not None and roster.low >= RANKED_MIN
         return ShownCohort(
             name=facts.cohort or "",
@@ -206,13 +221,13 @@ class ShownFacts:
     def _beside(
         self, amounts: Mapping[Key, Amount], parts: Sequence[ShownCount]
     ) -> Mapping[Key, ShownCount] | None:
-        """A table of a count that other parts add up to; None if both would reveal a part."""
+        """Return a second division of a total. None if both together would reveal a part."""
         counts = self._counts(amounts)
         return None if reveals(whole([*counts.values()], parts)) else counts
 
 
 def _codes_of_areas(*, has_cause: bool) -> set[str]:
-    """The codes of the areas that state causes, or of those that do not."""
+    """Return the codes of the areas with a cause, or of the areas without."""
     areas = [area for area in AREAS if bool(area.effect.cause) is has_cause]
     systems = {system for area in areas for system in systems_of(area.effect.code)}
     return {code.code for code in codes() if code.system in systems}
@@ -231,7 +246,8 @@ def _rank(cohort: ShownCohort) -> tuple[float, str]:
 
 
 def _beside_range(persons: ShownCount, total: ShownCount) -> ShownCount:
-    """Persons, who are at most as many as their restrictions: they must not narrow a range."""
+    """Widen a number of persons, so that it does not narrow the range of their restrictions."""
+    # Each person has at least one restriction: "20 persons" would turn "10 to 20" into 20.
     if total.number is not None or total.first == total.last or persons.last < total.first:
         return persons
     first, last = min(persons.first, total.first), max(persons.last, total.last)
