@@ -98,8 +98,8 @@ async def test_retries_of_a_few_persons_do_not_slow_the_pace():
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_refusals_halve_the_pace_once_in_a_window(status):
-    """However soon they are; half a minute without another gives half as much again."""
+async def test_refusals_halve_the_pace_once_a_second(status):
+    """However many they are; half a minute without another gives half as much again."""
     fake = FakeRuntime()
     pace = Pace(100.0, fake.runtime)
     for person in range(OF_REFUSALS):
@@ -117,9 +117,10 @@ async def test_refusals_halve_the_pace_once_in_a_window(status):
 async def test_the_pace_has_a_floor():
     """Nobody who refuses everything brings it to a halt, and a ceiling below it is kept."""
     for ceiling, floor in ((100.0, 1.0), (0.5, 0.5)):
-        pace = Pace(ceiling, FakeRuntime().runtime)
+        pace = Pace(ceiling, (fake := FakeRuntime()).runtime)
         for night in range(20):
-            await answer_all(pace, *[503] * OF_REFUSALS, first=night * MANY)
+            await answer_all(pace, *[503] * MANY, first=night * MANY)
+            fake.advance(1.0)
         assert pace.rate == floor
 
 

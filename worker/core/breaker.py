@@ -1,7 +1,7 @@
 """The circuit breaker of one area.
 
     CLOSED     Persons are read. After 20 failed reads in a row, the breaker opens. It also opens
-               at the end of a pass whose last read failed, because no other person is left.
+               at the end of a pass with failures left, because no other person can disprove them.
     OPEN       No person is read, and no pass ends. One probe is sent at once, then one every ten
                seconds, across all areas.
     HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was

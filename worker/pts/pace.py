@@ -20,6 +20,8 @@ OF_WAITS: Final = 10
 OF_REFUSALS: Final = 30
 """Number of latest responses to check. Three refusals in thirty indicate a rate limit of PTS
 slightly below the ceiling."""
+_SETTLED_S: Final = 1.0
+"""Time in seconds after a change of the rate in which refusals do not lower it again."""
 _BURST_S: Final = 0.05
 """Burst size in seconds of the rate, because timers are coarser than a high rate."""
 _REFUSALS: Final = frozenset({429, 503})
@@ -31,11 +33,12 @@ class _Answer(NamedTuple):
     """The part of a response that affects the rate.
 
     Attributes:
+        refused_s: time of a refusal.
         until_s: end of the pause that PTS asked for.
     """
 
     person_key: str
-    is_refused: bool
+    refused_s: float
     until_s: float
 
 
@@ -66,7 +69,6 @@ class Pace:
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
-        self._unjudged = OF_REFUSALS  # first attempts since the rate was halved; at first, enough
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
 
     async def wait(self) -> None:
@@ -76,6 +78,7 @@ class Pace:
 
     def _earliest_s(self) -> float:
         apart_s = 1.0 / self.rate
+        # At a low rate there is no burst: two requests in a row would exceed the ceiling.
         return max(self._paused_until_s, self._next_s - max(0.0, _BURST_S - apart_s))
 
     def sent(self) -> None:
@@ -95,8 +98,7 @@ class Pace:
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._last.append(_Answer(person_key, is_refused, until_s))
-        self._unjudged += not is_retry
+        self._last.append(_Answer(person_key, now_s if is_refused else -math.inf, until_s))
         if is_obeyed:
             self._pause(now_s)
         if is_refused:
@@ -105,6 +107,7 @@ class Pace:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
 
     def _is_obeyed(self, now_s: float, retry_after_s: float) -> bool:
+        # Waits add up until a response has none. Otherwise short ones could pause a run forever.
         if not retry_after_s:
             self._waiting_since_s = math.inf
             return False
@@ -115,6 +118,7 @@ class Pace:
         asked = [answer for answer in tuple(self._last)[-OF_WAITS:] if answer.until_s > -math.inf]
         until_s = max(answer.until_s for answer in asked)
         more_s = until_s - max(now_s, self._paused_until_s)
+        # A wait of one person must not hold up the others. A shorter wait ends no pause.
         if _are_few(asked) or more_s <= 0:
             return
         if self._paused_until_s <= now_s:
@@ -123,17 +127,20 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Halve once in a window. Two seconds of 503 would otherwise end at the minimum rate, and
-        # responses to requests sent before the change are no evidence about the new rate.
-        is_judged = self._unjudged < OF_REFUSALS
-        if is_judged or _are_few(answer for answer in self._last if answer.is_refused):
+        # Earlier refusals are no evidence about the present rate. Without this limit, two seconds
+        # of 503 would end at the minimum rate.
+        settled_s = self._changed_s + _SETTLED_S
+        if _are_few(answer for answer in self._last if answer.refused_s > settled_s):
             return
-        self._unjudged = 0
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._least, self._changed_s = min(self._least, self.rate), now_s
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
+
+    def restore(self) -> None:
+        """Return to the ceiling after an outage: its 503 responses were not a rate limit."""
+        self.rate, self._changed_s = self._ceiling, self._runtime.monotonic()
 
     def paused_s(self) -> float:
         """Total pause so far, in seconds."""

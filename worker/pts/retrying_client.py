@@ -117,6 +117,7 @@ class RetryingClient:
 
     def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
         """Seconds before the next attempt. None if there is no retry."""
+        # The person would hold a reader for as long. A later pass reads them again.
         is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
         if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILED_MAX:
             return None
@@ -139,12 +140,14 @@ class RetryingClient:
             if refusal := self._authorizer.refusal(token, response, refusals):
                 raise DeniedError(refusal, status=response.status)
             connection.close()  # another replica may accept the request
+            # During an outage, a probe with a new token must not exceed one request per interval.
             if request.probe_interval_s:
                 await self._runtime.sleep(request.probe_interval_s)
 
     async def _turn(self, request: Request) -> tuple[Token, Connection]:
         """Wait for the rate limit. Returns a token and a connection that are valid now."""
         token, connection = await self._prepared(request)
+        # Token and connection come first: a slow HelseID must not use up tokens of the bucket.
         async with self._pace.turn:
             await self._pace.wait()
             while not (connection.is_open and token is self._authorizer.tokens.current):
@@ -159,6 +162,7 @@ class RetryingClient:
     ) -> tuple[Token, Connection]:
         token, url = await self._authorizer.tokens.token(), request.url
         if connection is None or not connection.is_open:
+            # A confirming read must not meet the replica or the proxy of the first one.
             idle = None if request.is_single_use else self._transport.idle(url)
             is_single_use = request.is_single_use
             connection = idle or await self._transport.connect(url, is_single_use=is_single_use)
@@ -183,6 +187,7 @@ class RetryingClient:
             TransientError: it is a failed attempt.
         """
         status, is_failed = response.status, is_transient(response.status)
+        # Retry-After of a success or a rejection is no reason to wait.
         header, date = response.header("retry-after"), response.header("date")
         asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
         wait_s = asked_s or 0.0

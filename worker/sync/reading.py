@@ -181,6 +181,9 @@ class AreaReader:
                 pass
             case State.CLOSED:
                 log.info("breaker.closed", area=breaker.area)
+                # Without a failed probe there was no outage: a 503 was a rate limit.
+                if breaker.failed_probes:
+                    self.pace.restore()
             case State.OPEN if before is State.CLOSED:
                 log.warning(
                     "breaker.opened",
