@@ -1,4 +1,4 @@
-"""A look-up by a restriction's id takes an index: a query plan says so at any size of table."""
+"""A look-up by an id or a person takes an index: a query plan says so at any size of table."""
 
 import re
 
@@ -13,29 +13,33 @@ VIEWS = [
     for area in ("safety", "privacy")
     for kind in ("current", "history")
 ]
+LOOK_UPS = [
+    *((view, "restriction_id = 'x'", r"\(restriction_id\b") for view in VIEWS),
+    ("report_change_feed", "person_no = 1", r"change_feed .*\(person_id\b"),
+]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-async def test_a_restriction_is_found_by_index(database_url, view):
-    """In both areas, now and in history, by an index that begins with the id."""
-    look_up = f"SELECT * FROM {view} WHERE restriction_id = 'x'"
+@pytest.mark.parametrize(("view", "where", "index"), LOOK_UPS)
+async def test_a_look_up_takes_an_index(database_url, view, where, index):
+    """A restriction in both areas, now and in history; the changes of one person in the feed."""
+    look_up = f"SELECT * FROM {view} WHERE {where}"
 
     async def indexes(connection):
         """The definitions of the indexes in the plan."""
         if database_url.startswith("sqlite"):
             names, definition = f"EXPLAIN QUERY PLAN {look_up}", "SELECT sql FROM sqlite_schema "
-            where = "WHERE name = :name"
+            condition = "WHERE name = :name"
         else:  # a table of one page is read whole, whatever indexes there are
             await connection.execute(text("SET LOCAL enable_seqscan = off"))
             names, definition = f"EXPLAIN {look_up}", "SELECT pg_get_indexdef(oid) FROM pg_class "
-            where = "WHERE relname = :name"
+            condition = "WHERE relname = :name"
         plan = "\n".join(str(row[-1]) for row in await connection.execute(text(names)))
         return [
-            str((await connection.execute(text(definition + where), {"name": name})).scalar())
+            str((await connection.execute(text(definition + condition), {"name": name})).scalar())
             for name in re.findall(r"(?i)(?:using index|scan using|index scan on) (\w+)", plan)
         ]
 
     async with world_on(database_url) as world:
         await small_store(world)
         found = await world.database.read(indexes)
-    assert [index for index in found if re.search(r"\(restriction_id\b", index)], found
+    assert [definition for definition in found if re.search(index, definition)], found

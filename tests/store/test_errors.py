@@ -12,6 +12,7 @@ from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import open_database
 from worker.store.errors import Ending, described, meaning_of
+from worker.store.schema.upgrade import upgrade
 
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
 FILE = make_url("sqlite:////var/lib/pts-worker/pts.db")
@@ -156,3 +157,22 @@ async def test_a_constraint_error_is_no_outage(database_url: str):
             lambda one: one.execute(text("SELECT fencing_token FROM lease"))
         )
         assert found.all() == [(0,)]
+
+
+async def test_views_of_another_version(database_url: str):
+    """The hint names the command that makes them anew, and it helps."""
+
+    async def read_cohorts(connection) -> None:
+        await connection.execute(text("SELECT cohort FROM report_episode"))
+
+    async def install_older_view(connection) -> None:
+        await connection.execute(text("DROP VIEW report_episode"))
+        await connection.execute(text("CREATE VIEW report_episode AS SELECT 1 AS area"))
+
+    async with open_database(database_url, FakeRuntime().runtime) as database:
+        await database.write(install_older_view)
+        with pytest.raises(ConfigurationError, match="views of another version") as ending:
+            await database.read(read_cohorts)
+        assert ending.value.hint.startswith("run `pts-worker db upgrade`")
+        await upgrade(database)
+        await database.read(read_cohorts)

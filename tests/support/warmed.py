@@ -14,6 +14,7 @@ for name in (
     "worker.sandbox.serve",
     "worker.cli.checks",
     "worker.cli.openapi",
+    "worker.cli.live_answers",
     "worker.scheduler",
     "worker.telemetry",
     "worker.cli.run_command",

@@ -49,17 +49,22 @@ def _odd(name):
 
 def test_what_differs_from_the_contract_in_force_is_marked():
     """A line that differs stands below the one in force; of a removed column, that stays alone."""
-    known, area = load_contract(None), load_contract(None)["patient-safety"]
+    known = load_contract(None)
+    area = known["patient-safety"].model_copy(update={"empty_status": (204, 404)})
+    known = {**known, "patient-safety": area}
     columns = {name: source for name, source in area.columns.items() if name != "cause"}
-    update = {"id": "Id", "extra": {"ø": ("a",)}, "columns": columns}
+    update = {"id": "Id", "empty_status": (204,), "extra": {"ø": ("a",)}, "columns": columns}
     made = {**known, "patient-safety": area.model_copy(update=update)}
     proposal = Proposal(PATIENT_SAFETY, area)
     proposal.candidates.append('z = "z"')
-    text, _ = contract_toml(made, known, {"patient-safety": proposal})
+    text, todos = contract_toml(made, known, {"patient-safety": proposal})
+    assert [todo["text"] for todo in todos] == [
+        f"only in the contract in force: {name}" for name in ("404", "cause")
+    ]
     assert '\n# in force: id = "id"\nid = "Id"  # proposal\n' in text
     assert '\n[patient-safety.extra]\n"ø" = ["a"]  # proposal\n# z = "z"\n' in text
     assert re.search(r"\n# in force: cause = .*\ndelay_days = ", text)
-    assert [text.count(mark) for mark in ("# proposal", "# in force")] == [2, 2]
+    assert [text.count(mark) for mark in ("# proposal", "# in force")] == [3, 3]
 
 
 def test_open_points_stand_at_their_keys():

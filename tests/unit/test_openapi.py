@@ -333,7 +333,7 @@ def test_what_the_document_lacks():
     assert (
         lost.items()
         >= {
-            "headers": "api-version",
+            "headers": '{api-version = "0.4"}',
             "total": '"count"',
             "records": '"a"',
             "empty_status": "[404]",

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.pts_answers import CONTRACT, SAFETY, contract
 from worker.cli.fields import Field
-from worker.cli.proposal import Proposal, learned
+from worker.cli.live_answers import learned
+from worker.cli.proposal import Proposal
 from worker.core.contract import AreaContract
 from worker.http.response import HttpResponse
 

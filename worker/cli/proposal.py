@@ -6,9 +6,8 @@ A field becomes a column by its name, without case, underscores and nesting. Not
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -25,18 +24,14 @@ from worker.cli.fields import (
     roles_of,
     source_of,
 )
-from worker.cli.toml_text import toml_line, toml_value
-from worker.core.answer import TELLING, parse
+from worker.cli.toml_text import toml_line
 from worker.core.area import Column, ColumnType, ResourceArea
 from worker.core.contract import EACH, HEADER, OFF_ID, STYLES, AreaContract
 from worker.core.display import counted, listed
 from worker.core.effect import group_of
 from worker.core.paths import UNNAMED, find, leaves, parse_path
-from worker.errors import AreaError
-from worker.http.response import HttpResponse
 from worker.masking import masked
 
-_OK: Final = 200
 _REMARKS: Final = ("example", "enum", "description")
 _HINT_MAX: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
@@ -368,27 +363,3 @@ class Proposal:
                 remark = "  # may name an employee or a patient: do not keep it"
                 line = toml_line(name, {EACH: array, name: leaf} if array else path)
                 self.candidates.append(line + remark if is_personal else line)
-
-
-def learned(
-    area: ResourceArea, in_force: AreaContract, responses: Sequence[HttpResponse]
-) -> Proposal:
-    """The proposal from live answers. For a refusal, it has only the names of the fields."""
-    proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
-    statuses = Counter(response.status for response in responses)
-    for response in responses:
-        with suppress(AreaError):
-            documents[response.status].append(parse(response.body))
-    for status, number in sorted(statuses.items()):
-        names = "" if status == _OK else ", ".join(sorted(fields_in(documents[status])))
-        proposal.facts.append(f"status {status}: {number}{names and f' with {names}'}")
-    if not documents[_OK]:
-        request = f"POST {in_force.path} with {toml_value(in_force.body)}"
-        remedy = "check path, query, headers and body, and that these persons exist there"
-        proposal.note("path", f"every request is refused: {request}; {remedy}")
-        return proposal
-    headers = [response.headers for response in responses if response.status == _OK]
-    counts = {name: sum(name in each for each in headers) for name in TELLING}
-    fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
-    proposal.read(documents[_OK], fields, statuses)
-    return proposal

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TABLES: Final = ("columns", "values", "extra")  # each is a table of its own
+_REPLACED: Final = ("body", "person")  # another field takes the place of that in force
 
 
 def contract_toml(
@@ -33,7 +34,7 @@ def contract_toml(
             before, notes = former[key], proposal.notes if proposal else ()
             lines += ["", f"[{area}.{key}]"] if key in _TABLES else []
             texts = [note.text for note in notes if note.key == key]
-            for text in [*texts, *_losses(value, before)]:
+            for text in [*texts, *_losses(key, value, before)]:
                 todo = {"number": len(todos) + 1, "area": area, "key": key, "text": visible(text)}
                 lines.append("# TODO {number}: {text}".format(**todo))
                 todos.append(todo)
@@ -47,13 +48,12 @@ def contract_toml(
     return "\n".join(lines), todos
 
 
-def _losses(value: Any, before: Any) -> list[str]:
-    """The open point for what a key in force declares and its proposed value lacks."""
-    if isinstance(before, dict) and isinstance(value, dict):
-        kept = {name.lower() for name in value}  # names of headers, and fields in another case
-        lost = [name for name in before if name.lower() not in kept]
-    else:
-        lost = [toml_value(before)] if before and not value else []
+def _losses(key: str, value: Any, before: Any) -> list[str]:
+    """An open point if the contract in force declares more than the proposed value of a key."""
+    lost = [toml_value(before)] if before and not value else []
+    if value and isinstance(before, (dict, list)) and key not in _REPLACED:
+        kept = {str(name).lower() for name in value}
+        lost = [str(name) for name in before if str(name).lower() not in kept]
     return [f"only in the contract in force: {', '.join(lost)}"] if lost else []
 
 

@@ -1,15 +1,13 @@
 """The differences between SQLite and PostgreSQL that SQLAlchemy leaves to its users, by name."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.views import Kind, UtcTime, iso_utc
-
-T = TypeVar("T")
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
@@ -76,14 +74,29 @@ def row_parameters(
     return columns
 
 
+class _JsonArray(sa.TypeDecorator[Sequence[Any]]):
+    """A list as a parameter of SQLite, which has no arrays."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> str:  # noqa: ARG002 - SQLAlchemy fixes the name
+        """Write a JSON array."""
+        return msgspec.json.encode(value).decode()
+
+
 def is_any_of(
-    dialect: str, column: sa.ColumnElement[T], values: Collection[T]
+    dialect: str, column: sa.ColumnElement[Any], parameter: str
 ) -> sa.ColumnElement[bool]:
-    """Whether a column has one of the values. They are one parameter, whatever their number."""
+    """Whether a column has one of the values of a list.
+
+    Args:
+        parameter: the name under which the list is given at execution, whatever its length.
+    """
     if dialect == SQLITE:
-        each = sa.func.json_each(msgspec.json.encode([*values]).decode()).table_valued("value")
+        each = sa.func.json_each(sa.bindparam(parameter, type_=_JsonArray)).table_valued("value")
         return column.in_(sa.select(each.c.value))
-    return column == sa.any_(sa.literal([*values], postgresql.ARRAY(column.type)))
+    return column == sa.any_(sa.bindparam(parameter, type_=postgresql.ARRAY(column.type)))
 
 
 def current_time(dialect: str) -> sa.ColumnElement[Any]:
@@ -92,11 +105,13 @@ def current_time(dialect: str) -> sa.ColumnElement[Any]:
 
 
 def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
-    """The whole days between two times; 0 if the second one is earlier."""
+    """The whole days from one time to another, or to now if that is NULL; 0 if it is earlier."""
     if dialect == SQLITE:
-        days = sa.func.julianday(until) - sa.func.julianday(since) + _ALMOST_NOTHING
+        end = sa.func.coalesce(sa.func.julianday(until), sa.func.julianday("now"))
+        days = end - sa.func.julianday(since) + _ALMOST_NOTHING
         return sa.func.max(sa.cast(days, sa.Integer), 0)
-    passed = sa.func.floor(sa.extract("epoch", until - since) / 86_400)
+    end = sa.func.coalesce(until, current_time(dialect))
+    passed = sa.func.floor(sa.extract("epoch", end - since) / 86_400)
     return sa.func.greatest(sa.cast(passed, sa.BigInteger), 0)
 
 

@@ -34,8 +34,9 @@ _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "
     "the database must be a file on a writable disk"
 )
-_BY_HAND: Final = (
-    "take back what was changed by hand, such as a trigger, or restore from a backup "
+_OTHER_OBJECTS: Final = (
+    "run `pts-worker db upgrade`, which makes the views of this version; if the error stays, undo "
+    "manual changes such as a trigger, or restore from a backup "
     '(docs/database.md, "Database errors")'
 )
 _LATER_FILE: Final = "another program may hold the file, or its disk may be at fault"
@@ -95,8 +96,8 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     ),
     (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
     ("42", sqlite3.SQLITE_ERROR): (
-        "a statement fails in {database}, whose tables are not as the worker made them",
-        _BY_HAND,
+        "a statement fails in {database}: views of another version, or tables changed by hand",
+        _OTHER_OBJECTS,
     ),
     ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
     ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,

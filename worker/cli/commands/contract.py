@@ -2,7 +2,6 @@
 
 import sys
 import tomllib
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -12,17 +11,13 @@ import click
 from worker.cli import options
 from worker.cli.output import print_table
 from worker.core.display import listed, visible
-from worker.errors import AreaError, ExitCode, RosterError, UsageError
+from worker.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from worker.app import App
     from worker.cli.openapi import OpenApi, Operation
     from worker.cli.proposal import Proposal
-    from worker.core.model import Person
-    from worker.http.response import HttpResponse
 
-_PERSONS_MAX: Final = 100
-_BYTES_MAX: Final = 64 << 20
 _QUESTIONS_MAX: Final = 5
 _SHOWN_MAX: Final = 20
 _out = click.option(
@@ -64,14 +59,17 @@ def from_openapi(
 ) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON or YAML).
 
-    Lists the candidate operations of each area. If several match, it asks on a terminal. You can
-    also choose with `--safety` and `--privacy`. The result is a complete contract. Each open point
-    is a comment `# TODO 1: …` at its key, and the output lists them with questions to NHN.
+    Prints the operations that could be the search of each area. If several match, you are asked on
+    a terminal. In a script, choose with `--safety` and `--privacy`.
 
-    Only live answers prove a contract, so run `pts-worker contract learn` next
-    (docs/first-day.md). Exit code 65 if the document has no list of records for an area: the file
-    then has the contract in force for this area. `--json` has the members file, areas (operations,
-    facts, fields), todos, questions, contract.
+    The result is a complete contract. Comments `# TODO 1: …` mark the lines to check. The output
+    lists them, with up to five questions that you can send to NHN. Test the contract with
+    `pts-worker contract learn` next, because a document can differ from the answers
+    (docs/first-day.md).
+
+    Exit code 65 if the document has no list of records for an area. The contract in force is then
+    kept for this area. `--json` has the members file, areas (operations, facts, fields), todos,
+    questions, contract.
 
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
@@ -116,59 +114,23 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
 @command.command("learn")
 @_out
 @click.pass_obj
-def learn(cli: options.Cli, *, out: Path | None) -> int:
-    """Propose a contract from live answers about some persons.
+def learn_command(cli: options.Cli, *, out: Path | None) -> int:
+    """Propose a contract from live answers about synthetic persons.
 
-    Give the identifiers of synthetic persons with restrictions on standard input, one per line.
-    Requests the first 100 with the contract in force, fewer if answers are large, and reads the
-    first page of each answer. The output has the names of fields, their types, and the number of
-    records that have them, never a value. For a refusal (4xx), it has the names of its fields.
+    Give the identifiers of persons with restrictions on standard input, one per line. Requests the
+    first page for up to 100 persons with the contract in force, fewer if answers are large. Prints
+    the names of fields, their types, and the number of records that have them, never a value. For
+    a refused request (4xx), prints the names of the fields in the answer.
 
-    If `api.contract_file` is the file of `from-openapi`, it closes the points that only answers can
-    show. Exit code 65 if no answer of an area has a list of records.
+    Set `api.contract_file` to the file of `from-openapi` first: `learn` then closes the open points
+    that need answers. Exit code 65 if no answer for an area has a list of records.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """
+    from worker.cli.live_answers import learn
+
     app = cli.load("read-pts")
-    return _report(cli, app, cli.run(lambda: _learned(app)), out)
-
-
-async def _learned(app: "App") -> dict[str, "Proposal"]:
-    """The proposal for each area, from live answers about the persons on standard input."""
-    from worker.cli.proposal import learned
-    from worker.core.verdict import verdict_of
-
-    persons, contract, size = await _persons(app), app.contract(), 0
-    answers = {area: list["HttpResponse"]() for area in app.areas()}
-    try:
-        async with app.reader(app.pace(), attempts_max=2) as reader:
-            for person in persons:
-                for area in answers if size <= _BYTES_MAX else ():
-                    answers[area].append(await reader.ask(person, area.name))
-                    size += len(answers[area][-1].body)
-        return {area.name: learned(area, contract[area.name], answers[area]) for area in answers}
-    except AreaError as error:
-        raise verdict_of(error) from None
-
-
-async def _persons(app: "App") -> list["Person"]:
-    """The first persons on standard input. A terminal has none."""
-    from worker.core.model import Person, RosterLineError
-    from worker.roster.csv_file import CsvRoster
-
-    persons = list[Person]()
-    roster = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
-    try:
-        async for entry in roster.entries():
-            if isinstance(entry, RosterLineError):
-                raise UsageError(f"{entry.where}: {entry.problem}")
-            if entry.is_h_number and not app.sends_h_numbers:
-                raise UsageError("standard input: an H-number is not sent to PTS")
-            persons.append(Person(off_id=entry.off_id, person_key="learn"))
-    except RosterError as error:
-        hint = "one synthetic identifier a line: `pts-worker contract learn < synthetic.txt`"
-        raise UsageError(error.message, hint=hint) from None
-    return persons[:_PERSONS_MAX]
+    return _report(cli, app, cli.run(lambda: learn(app)), out)
 
 
 def _report(

@@ -8,9 +8,9 @@ after a lost acknowledgement changes nothing.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import ResourceArea, area_named
@@ -29,6 +29,10 @@ from worker.store.runs.write_drafts import (
 )
 from worker.store.schema.tables import CHANGES, COMPLETE, FAILED, UNCONFIRMED, run
 from worker.views import iso_utc
+
+_NOTE_PROGRESS: Final = (
+    update(run).where(run.c.run_id == bindparam("in_run")).values(progressed_at=bindparam("at"))
+)
 
 
 async def write_batch(
@@ -62,8 +66,7 @@ async def write_batch(
     await batch.write_drafts(waiting)
     if any(isinstance(area, CompleteArea) for read in reads for area in read.areas):
         # Failed reads are not progress, so a run without complete reads is abandoned in the end.
-        progress = update(run).where(run.c.run_id == handle.run_id).values(progressed_at=now)
-        await connection.execute(progress)
+        await connection.execute(_NOTE_PROGRESS, {"in_run": handle.run_id, "at": now})
     await count_drift(connection, reads, run_id=handle.run_id, now=now)
     waits = frozenset[int]().union(*waiting.values())
     return frozenset(key for key, person in persons.items() if person.person_id in waits)

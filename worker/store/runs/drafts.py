@@ -1,13 +1,14 @@
 """Finds the drafts of a run, and the published state that they are compared with."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.area import ResourceArea
+from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import StoredVersion, Unconfirmed
 from worker.core.model import FirstRead
 from worker.core.run import AreaDraft, FailureCount, Pass, PersonDraft
@@ -47,12 +48,10 @@ async def find_persons(
     Args:
         is_drafted: only persons read or seen by this run, without published digests.
     """
-    persons = _persons(
-        connection.dialect.name, run_id, frozenset(person_keys), is_drafted=is_drafted
-    )
-    rows = (await connection.execute(persons)).all()
-    published = [] if is_drafted else [row.person_id for row in rows if not row.is_new]
-    digests = await _published_digests(connection, published)
+    areas = () if is_drafted else AREAS
+    persons = _persons(connection.dialect.name, areas, is_drafted=is_drafted)
+    parameters = {"in_run": run_id, "person_keys": [*frozenset(person_keys)]}
+    rows = (await connection.execute(persons, parameters)).all()
     drafted = {row.person_id: row for row in rows if row.pass_no is not None}
     drafts = await _drafts(connection, run_id, drafted)
     return {
@@ -61,18 +60,30 @@ async def find_persons(
             is_new=row.is_new,
             local_ref=row.local_ref,
             cohort=row.cohort,
-            digests=digests.get(row.person_id, {}),
+            digests={area.name: getattr(row, area.table) for area in areas},
             draft=drafts.get(row.person_id),
         )
         for row in rows
     }
 
 
+@cache
 def _persons(
-    dialect: str, run_id: int, person_keys: Collection[str], *, is_drafted: bool
+    dialect: str, areas: tuple[ResourceArea, ...], *, is_drafted: bool
 ) -> sa.CompoundSelect[Any]:
-    """Published persons with their drafts, and persons read only by this run."""
-    has_draft = sa.and_(draft.c.run_id == run_id, draft.c.person_id == person.c.person_id)
+    """Published persons with their drafts, and persons read only by the run.
+
+    Each area has a column with its published digest. One statement reads them all, because a
+    statement costs more than its rows.
+    """
+    is_of_run = draft.c.run_id == sa.bindparam("in_run")
+    has_draft = sa.and_(is_of_run, draft.c.person_id == person.c.person_id)
+    rows, digests = person.join(draft, has_draft, isouter=not is_drafted), []
+    for area in areas:
+        row = person_area.alias()
+        is_of_area = sa.and_(row.c.person_id == person.c.person_id, row.c.area == area.name)
+        rows = rows.outerjoin(row, is_of_area)
+        digests.append(row.c.digest.label(area.table))
     published = (
         sa.select(
             person.c.person_key,
@@ -82,9 +93,10 @@ def _persons(
             person.c.cohort,
             draft.c.pass_no,
             draft.c.cohort.label("drafted_cohort"),
+            *digests,
         )
-        .join_from(person, draft, has_draft, isouter=not is_drafted)
-        .where(is_any_of(dialect, person.c.person_key, person_keys))
+        .select_from(rows)
+        .where(is_any_of(dialect, person.c.person_key, "person_keys"))
     )
     unpublished = sa.select(
         draft.c.person_key,
@@ -94,26 +106,9 @@ def _persons(
         sa.null(),
         draft.c.pass_no,
         draft.c.cohort,
-    ).where(
-        draft.c.run_id == run_id,
-        draft.c.is_new,
-        is_any_of(dialect, draft.c.person_key, person_keys),
-    )
+        *(sa.null() for _ in digests),
+    ).where(is_of_run, draft.c.is_new, is_any_of(dialect, draft.c.person_key, "person_keys"))
     return published.union_all(unpublished)
-
-
-async def _published_digests(
-    connection: AsyncConnection, person_ids: Sequence[int]
-) -> Mapping[int, Mapping[str, str | None]]:
-    """The digest of each area's open restrictions, by person."""
-    digests: dict[int, dict[str, str | None]] = defaultdict(dict)
-    if person_ids:
-        row = person_area.c
-        is_asked = is_any_of(connection.dialect.name, row.person_id, person_ids)
-        rows = sa.select(row.person_id, row.area, row.digest).where(is_asked)
-        for person_id, area, digest in await connection.execute(rows):
-            digests[person_id][area] = digest
-    return digests
 
 
 async def _drafts(
@@ -125,12 +120,9 @@ async def _drafts(
         drafted: rows of ``_persons`` by person.
     """
     areas: dict[int, dict[str, AreaDraft]] = defaultdict(dict)
-    names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
-    columns = [draft_area.c[name] for name in (*names, "failure_kind", "retry_at")]
     if drafted:
-        is_asked = is_any_of(connection.dialect.name, draft_area.c.person_id, drafted)
-        rows = sa.select(*columns).where(draft_area.c.run_id == run_id, is_asked)
-        for row in await connection.execute(rows):
+        parameters = {"in_run": run_id, "person_ids": [*drafted]}
+        for row in await connection.execute(_draft_areas(connection.dialect.name), parameters):
             areas[row.person_id][row.area] = _area_draft(row)
     return {
         person_id: PersonDraft(
@@ -138,6 +130,14 @@ async def _drafts(
         )
         for person_id, row in drafted.items()
     }
+
+
+@cache
+def _draft_areas(dialect: str) -> sa.Select[Any]:
+    names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
+    columns = [draft_area.c[name] for name in (*names, "failure_kind", "retry_at")]
+    is_asked = is_any_of(dialect, draft_area.c.person_id, "person_ids")
+    return sa.select(*columns).where(draft_area.c.run_id == sa.bindparam("in_run"), is_asked)
 
 
 def _area_draft(row: Any) -> AreaDraft:
@@ -156,13 +156,13 @@ async def open_versions(
     connection: AsyncConnection, area: ResourceArea, person_ids: Sequence[int]
 ) -> Mapping[int, Sequence[StoredVersion]]:
     """The open versions of an area, by person."""
-    versions = VERSIONS[area.name].c
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
     names = [column.name for column in area.columns]
     if person_ids:
-        is_asked = is_any_of(connection.dialect.name, versions.person_id, person_ids)
-        rows = sa.select(*versions).where(is_asked, versions.closed_no.is_(None))
-        for row in (await connection.execute(rows)).mappings():
+        rows = await connection.execute(
+            _open_versions(connection.dialect.name, area.name), {"person_ids": person_ids}
+        )
+        for row in rows.mappings():
             stored[row["person_id"]].append(
                 StoredVersion(
                     version_id=row["version_id"],
@@ -176,20 +176,34 @@ async def open_versions(
     return stored
 
 
+@cache
+def _open_versions(dialect: str, area: str) -> sa.Select[Any]:
+    versions = VERSIONS[area].c
+    is_asked = is_any_of(dialect, versions.person_id, "person_ids")
+    return sa.select(*versions).where(is_asked, versions.closed_no.is_(None))
+
+
 async def find_holders(
     connection: AsyncConnection, area: ResourceArea, restriction_ids: Sequence[str]
 ) -> Mapping[str, frozenset[int]]:
     """The persons with a published open restriction of this id, by its id."""
-    versions = VERSIONS[area.name].c
     holders: dict[str, set[int]] = defaultdict(set)
     if restriction_ids:
-        is_asked = is_any_of(connection.dialect.name, versions.restriction_id, restriction_ids)
-        rows = sa.select(versions.restriction_id, versions.person_id).where(
-            is_asked, versions.closed_no.is_(None)
+        rows = await connection.execute(
+            _holders(connection.dialect.name, area.name), {"restriction_ids": restriction_ids}
         )
-        for restriction_id, person_id in await connection.execute(rows):
+        for restriction_id, person_id in rows.all():
             holders[restriction_id].add(person_id)
     return {restriction_id: frozenset(persons) for restriction_id, persons in holders.items()}
+
+
+@cache
+def _holders(dialect: str, area: str) -> sa.Select[Any]:
+    versions = VERSIONS[area].c
+    is_asked = is_any_of(dialect, versions.restriction_id, "restriction_ids")
+    return sa.select(versions.restriction_id, versions.person_id).where(
+        is_asked, versions.closed_no.is_(None)
+    )
 
 
 async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> int:

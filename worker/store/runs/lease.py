@@ -11,7 +11,7 @@ lease, a waiting process waits for a renewal, which proves that the holder is al
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,11 +19,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Row, Update, case, or_, select, update
+from sqlalchemy import Row, bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import LeaseHeldError, LeaseLostError, StoppedError, WorkerError
-from worker.store.database import IDLE_S, Database, execute
+from worker.store.database import IDLE_S, Database
 from worker.store.schema.tables import lease
 
 log = structlog.get_logger(__name__)
@@ -34,6 +34,11 @@ T = TypeVar("T")
 _POLL_S: Final = 1.0
 _TTL_MAX: Final = timedelta(seconds=60)
 """The longest ``lease.ttl_s``."""
+_UPDATE_OWN: Final = update(lease).where(
+    lease.c.fencing_token == bindparam("own_token"), lease.c.holder == bindparam("own_holder")
+)
+"""An update of the lease's row that matches only if we own it."""
+_RENEW: Final = _UPDATE_OWN.values(expires_at=bindparam("until"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,7 @@ class Lease:
             LeaseLostError: another holder took over. The transaction must not commit.
         """
         expires_at = await self.database.now(connection) + timedelta(seconds=self.ttl_s)
-        done = await connection.execute(self._update().values(expires_at=expires_at))
+        done = await connection.execute(_RENEW, {**self._own(), "until": expires_at})
         if done.rowcount != 1:
             raise LeaseLostError(
                 "another run took over the lease while this one was paused or disconnected",
@@ -84,14 +89,11 @@ class Lease:
     async def release(self) -> None:
         """Release the lease if we still own it."""
         nobody = {"holder": None, "host": None, "expires_at": None}
-        await self.database.write(execute, self._update().values(nobody))
+        await self.database.write(AsyncConnection.execute, _UPDATE_OWN.values(nobody), self._own())
 
-    def _update(self) -> Update:
-        """An update of the lease's row that matches only if we own it."""
-        return update(lease).where(
-            lease.c.fencing_token == self.fencing_token,
-            lease.c.holder == self.holder,
-        )
+    def _own(self) -> Mapping[str, Any]:
+        """The parameters of ``_UPDATE_OWN``."""
+        return {"own_token": self.fencing_token, "own_holder": self.holder}
 
 
 async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:

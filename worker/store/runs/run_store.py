@@ -235,12 +235,13 @@ async def _chosen_of(
     stored: dict[tuple[str, str], Any] = {}
     failed: set[tuple[str, str]] = set()
     latest = await unpublished_run(connection)
-    is_asked = is_any_of(connection.dialect.name, person.c.person_key, person_keys)
-    for row in await connection.execute(_area_states().where(is_asked)):
+    is_asked = is_any_of(connection.dialect.name, person.c.person_key, "person_keys")
+    parameters = {"person_keys": person_keys}
+    for row in await connection.execute(_area_states().where(is_asked), parameters):
         stored[row.person_key, row.area] = row
     if latest is not None:
         failures = _failed_in(latest).where(is_asked)
-        failed.update(tuple(row) for row in await connection.execute(failures))
+        failed.update(tuple(row) for row in await connection.execute(failures, parameters))
     areas: dict[str, frozenset[str]] = {}
     for key in person_keys:
         rows = {area.name: stored.get((key, area.name)) for area in AREAS}

@@ -34,6 +34,7 @@ from worker.store.schema.tables import (
     run,
     store_identity,
 )
+from worker.views import UtcTime
 
 
 async def take_person_ids(connection: AsyncConnection, count: int) -> range:
@@ -126,10 +127,8 @@ async def replace_changes(
     dialect = connection.dialect.name
     # A second read may find fewer differences, so an upsert would leave rows of the first one.
     if person_ids:
-        is_read_again = is_any_of(dialect, changes.c.person_id, person_ids)
-        await connection.execute(
-            sa.delete(changes).where(changes.c.run_id == handle.run_id, is_read_again)
-        )
+        parameters = {"in_run": handle.run_id, "person_ids": person_ids}
+        await connection.execute(_delete_changes(dialect, area.name), parameters)
     if rows and dialect == SQLITE:
         # The content hash is binary, and JSON has no type for bytes.
         await connection.execute(sa.insert(changes), rows)
@@ -137,6 +136,13 @@ async def replace_changes(
         names = filled_columns(rows, changes)
         added = insert_rows(dialect, changes, names)
         await connection.execute(added, row_parameters(dialect, changes, rows, names))
+
+
+@cache
+def _delete_changes(dialect: str, area: str) -> sa.Delete:
+    changes = CHANGES[area]
+    is_read_again = is_any_of(dialect, changes.c.person_id, "person_ids")
+    return sa.delete(changes).where(changes.c.run_id == sa.bindparam("in_run"), is_read_again)
 
 
 async def mark_seen(
@@ -174,12 +180,12 @@ async def add_unread(
         "pass_no": handle.pass_no(1),
         "compared_no": 0,
     }
-    is_named = is_any_of(connection.dialect.name, person.c.person_id, person_ids)
+    is_named = is_any_of(connection.dialect.name, person.c.person_id, "person_ids")
     named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
     added = upsert(connection.dialect.name, draft).from_select(
         [*names, *fixed], named.where(is_named)
     )
-    await connection.execute(added.on_conflict_do_nothing())
+    await connection.execute(added.on_conflict_do_nothing(), {"person_ids": person_ids})
 
 
 async def count_drift(
@@ -196,28 +202,36 @@ async def count_drift(
         for area in read.areas:
             if isinstance(area, CompleteArea) and area.drift:
                 records.update({(area.area, field): n for field, n in area.drift.items()})
-    if not records:
-        return
-    fields_stored = await connection.execute(sa.select(drift.c.area, drift.c.field))
-    stored = {(row.area, row.field) for row in fields_stored}
-    fields = Counter(name for name, _ in stored)
-    rows = []
-    for (name, field), count in records.most_common(LEDGER_DRIFT_MAX):
-        if (name, field) not in stored:
-            fields[name] += 1
-        # A broken or hostile answer can have any number of field names, so the table is bounded.
-        if (name, field) in stored or fields[name] <= LEDGER_DRIFT_MAX:
-            rows.append({"area": name, "field": field, "records": count})
-    added = upsert(connection.dialect.name, drift).values(
-        run_id=run_id, first_run=run_id, first_seen_at=now
+    rows = [
+        {"in_area": area, "in_field": field, "counted": count, "in_run": run_id, "at": now}
+        for (area, field), count in records.most_common(LEDGER_DRIFT_MAX)
+    ]
+    await _execute_many(connection, _count_field(connection.dialect.name), rows)
+
+
+@cache
+def _count_field(dialect: str) -> Any:
+    area, field = sa.bindparam("in_area", type_=sa.Text), sa.bindparam("in_field", type_=sa.Text)
+    count, in_run = (
+        sa.bindparam("counted", type_=sa.BigInteger),
+        sa.bindparam("in_run", type_=sa.BigInteger),
     )
+    stored = drift.alias("stored").c
+    fields = sa.select(sa.func.count()).where(stored.area == area).scalar_subquery()
+    is_stored = sa.exists().where(stored.area == area, stored.field == field)
+    # A broken or hostile answer can have any number of field names, so the table is bounded.
+    row = sa.select(area, field, count, in_run, in_run, sa.bindparam("at", type_=UtcTime)).where(
+        sa.or_(fields < LEDGER_DRIFT_MAX, is_stored)
+    )
+    names = ["area", "field", "records", "run_id", "first_run", "first_seen_at"]
+    added = upsert(dialect, drift).from_select(names, row)
+    new = added.excluded
     # Counts add up within a run. The first batch of a new run starts at zero.
-    before = sa.case((drift.c.run_id == run_id, drift.c.records), else_=0)
-    counted = added.on_conflict_do_update(
+    before = sa.case((drift.c.run_id == new.run_id, drift.c.records), else_=0)
+    return added.on_conflict_do_update(
         index_elements=[drift.c.area, drift.c.field],
-        set_={"run_id": run_id, "records": added.excluded.records + before},
+        set_={"run_id": new.run_id, "records": new.records + before},
     )
-    await _execute_many(connection, counted, rows)
 
 
 async def _execute_many(

@@ -20,7 +20,6 @@ from sqlalchemy import (
     case,
     cast,
     column,
-    exists,
     false,
     func,
     literal,
@@ -107,7 +106,7 @@ def _views(dialect: str) -> Mapping[str, _View]:
         "report_run": _View(run, run),
         "report_access": _View(access_log, access_log),
         "report_drift": _View(drift, drift),
-        "report_episode": _episode(dialect, now),
+        "report_episode": _episode(dialect),
         "report_code": _constants("report_code", codes()),
         "report_dictionary": _constants("report_dictionary", [*_dictionary()]),
     }
@@ -201,7 +200,7 @@ def _history(versions: _Versions, now: ColumnElement[Any]) -> _View:
     return _View(rows, version, {**of_version, **given})
 
 
-def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
+def _episode(dialect: str) -> _View:
     """One row for each period in which a person had a restriction, from its last version.
 
     A period starts when the restriction was first seen. That time survives a change and retention,
@@ -209,39 +208,42 @@ def _episode(dialect: str, now: ColumnElement[Any]) -> _View:
     UNION is one table with the same types, so that both databases find the rows of a person by
     index.
     """
-    parts = [_last_versions(area) for area in AREAS]
+    parts = [_versions_of_periods(area) for area in AREAS]
     episode = parts[0].union_all(*parts[1:]).subquery("episode")
     closed = run.alias("closed")
     rows = person.join(episode, episode.c.person_id == person.c.person_id).outerjoin(
         closed, closed.c.publication_no == episode.c.closed_no
     )
-    until = func.coalesce(closed.c.published_at, now)
     given = {
         "started_at": episode.c.first_seen_at,
         "ended_at": closed.c.published_at,
         "ended_because": episode.c.closed_because,
         "ended_publication": episode.c.closed_no,
-        "days": whole_days(dialect, episode.c.first_seen_at, until),
+        "days": whole_days(dialect, episode.c.first_seen_at, closed.c.published_at),
     }
-    return _View(rows, episode, _OF_PERSON | given, episode.c.is_last)
+    # A changed version is followed by another version of the same period.
+    is_last = or_(episode.c.closed_no.is_(None), episode.c.closed_because != "changed")
+    return _View(rows, episode, _OF_PERSON | given, is_last)
 
 
-def _last_versions(area: ResourceArea) -> Select[*tuple[Any, ...]]:
-    """The versions of an area, marking the last version of each period."""
+def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
+    """The versions of an area, with the number of earlier versions of the same period."""
     version, other = VERSIONS[area.name], VERSIONS[area.name].alias("other")
     key = ("person_id", "restriction_id", "first_seen_at")
     same = and_(*(other.c[name] == version.c[name] for name in key))
-    later = exists().where(same, other.c.opened_no > version.c.opened_no)
-    earlier = select(func.count()).where(same, other.c.opened_no < version.c.opened_no)
-    is_last = or_(version.c.closed_no.is_(None), ~later.correlate(version))
+    # The id, because SQLite has it in the index: the opening would need a look at each row.
+    earlier = select(func.count()).where(same, other.c.version_id < version.c.version_id)
+    # A period starts with the version that was read when the restriction was first seen, and most
+    # periods have no other version.
+    is_first = version.c.observed_at == version.c.first_seen_at
+    revisions = case((is_first, 0), else_=earlier.correlate(version).scalar_subquery())
     names = (*key, "is_left_censored", "closed_no", "closed_because", "source_created_at")
     return select(
         cast(literal(area.name), Text).label("area"),
         *(version.c[name] for name in names),
-        cast(version.c[area.effect.code], Text).label("code"),
+        version.c[area.effect.code].label("code"),
         version.c.restriction_group,
-        is_last.label("is_last"),
-        cast(earlier.correlate(version).scalar_subquery(), BigInteger).label("revisions"),
+        cast(revisions, BigInteger).label("revisions"),
     )
 
 

@@ -1,0 +1,86 @@
+"""Proposes a contract from live answers about the persons on standard input."""
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, Final
+
+from worker.app import App
+from worker.cli.fields import Field, fields_in
+from worker.cli.proposal import Proposal
+from worker.cli.toml_text import toml_value
+from worker.core.answer import TELLING, parse
+from worker.core.area import ResourceArea
+from worker.core.contract import HEADER, AreaContract
+from worker.core.model import Person, RosterLineError
+from worker.core.verdict import verdict_of
+from worker.errors import AreaError, RosterError, UsageError
+from worker.http.response import HttpResponse
+from worker.roster.csv_file import CsvRoster
+
+_OK: Final = 200
+_PERSONS_MAX: Final = 100
+_BYTES_MAX: Final = 64 << 20
+
+
+async def learn(app: App) -> dict[str, Proposal]:
+    """The proposal for each area, from the first page of each answer.
+
+    Raises:
+        UsageError: standard input has no persons, or a line that is not an identifier.
+        WorkerError: PTS or HelseID is unavailable or refuses this client.
+    """
+    persons, contract, size = await _persons(app), app.contract(), 0
+    answers = {area: list[HttpResponse]() for area in app.areas()}
+    try:
+        async with app.reader(app.pace(), attempts_max=2) as reader:
+            for person in persons:
+                for area in answers if size <= _BYTES_MAX else ():
+                    answers[area].append(await reader.ask(person, area.name))
+                    size += len(answers[area][-1].body)
+    except AreaError as error:
+        raise verdict_of(error) from None
+    return {area.name: learned(area, contract[area.name], answers[area]) for area in answers}
+
+
+async def _persons(app: App) -> list[Person]:
+    """The first persons on standard input. A terminal has none."""
+    persons = list[Person]()
+    roster = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
+    try:
+        async for entry in roster.entries():
+            if isinstance(entry, RosterLineError):
+                raise UsageError(f"{entry.where}: {entry.problem}")
+            if entry.is_h_number and not app.sends_h_numbers:
+                raise UsageError("standard input: an H-number is not sent to PTS")
+            persons.append(Person(off_id=entry.off_id, person_key="learn"))
+    except RosterError as error:
+        hint = "one synthetic identifier a line: `pts-worker contract learn < synthetic.txt`"
+        raise UsageError(error.message, hint=hint) from None
+    return persons[:_PERSONS_MAX]
+
+
+def learned(
+    area: ResourceArea, in_force: AreaContract, responses: Sequence[HttpResponse]
+) -> Proposal:
+    """The proposal from live answers. For a refusal, it has only the names of the fields."""
+    proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
+    statuses = Counter(response.status for response in responses)
+    for response in responses:
+        with suppress(AreaError):
+            documents[response.status].append(parse(response.body))
+    for status, number in sorted(statuses.items()):
+        names = "" if status == _OK else ", ".join(sorted(fields_in(documents[status])))
+        proposal.facts.append(f"status {status}: {number}{names and f' with {names}'}")
+    if not documents[_OK]:
+        request = f"POST {in_force.path} with {toml_value(in_force.body)}"
+        remedy = "check path, query, headers and body, and that these persons exist there"
+        proposal.note("path", f"every request is refused: {request}; {remedy}")
+        return proposal
+    headers = [response.headers for response in responses if response.status == _OK]
+    counts = {name: sum(name in each for each in headers) for name in TELLING}
+    fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
+    proposal.read(documents[_OK], fields, statuses)
+    return proposal
