@@ -74,14 +74,11 @@ class WorkerError(Exception):
         problems: one line with a remedy for each of several problems. ``message`` includes them.
         kind: the kind of failure, if an area could not be read.
         retry_after_s: the service's ``Retry-After`` in seconds.
-        is_wait_obeyed: the run waits as long as PTS asked, so the failure is no evidence of an
-            outage.
     """
 
     exit_code: ExitCode = ExitCode.BUG
     kind = FailureKind.CONTRACT
     retry_after_s = 0.0
-    is_wait_obeyed = False
     problems: Sequence[str] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -186,8 +183,6 @@ class AreaError(WorkerError):
     Attributes:
         status: the HTTP status, if there was a response.
         attempts: HTTP attempts for the area, set by ``PtsReader.read``.
-        is_wait_obeyed: the run obeys the ``Retry-After``, so the failure is no evidence that PTS is
-            unavailable.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:

@@ -60,9 +60,9 @@ def fail(breaker: Breaker, error: AreaError, persons: Iterable[object]) -> None:
         breaker.fail(person(key), error, persons=MANY)
 
 
-def end_probe(breaker: Breaker, at_s: float, *, is_wait_obeyed: bool = False) -> None:
+def end_probe(breaker: Breaker, at_s: float) -> None:
     breaker.clock = lambda: at_s
-    breaker.end_probe(is_wait_obeyed=is_wait_obeyed)
+    breaker.end_probe()
 
 
 def opened(error: AreaError = AWAY) -> Breaker:
@@ -138,16 +138,8 @@ def test_whom_probes_ask():
     for _ in range(6):
         asked.append(made.begin_probe().person_key)
         made.end_probe()
-    assert asked == ["canary", "0", "early", "1", "canary", "2"]
+    assert asked == ["canary", "0", "canary", "1", "canary", "2"]
     assert opened(SHAPE).begin_probe() == person("early")
-
-
-def test_a_canary_that_is_read_again():
-    """It stays one canary, and the others stay, too."""
-    made = opened()
-    for _ in range(3):
-        made.succeed(person("canary"), 0)
-    assert [canary.person_key for canary in made.canaries] == ["canary", "early"]
 
 
 def test_a_person_who_fails_again():
@@ -216,27 +208,47 @@ def test_an_area_that_was_answered_without_a_record():
     assert state(made) == State.GIVEN_UP
 
 
-def test_a_wait_that_is_obeyed():
-    """It is no failure, and a probe that meets one shows nothing."""
-    error = TransientError("status 503")
-    error.is_wait_obeyed = True
-    made = breaker()
-    fail(made, error, range(FAILURES_MAX))
-    made.end_pass()
-    assert state(made) == State.CLOSED
-    fail(made, AWAY, range(FAILURES_MAX))
+def test_a_person_who_is_told_to_wait_is_not_probed_before():
+    """The next one is probed instead; if all are told to wait, the probe waits."""
+    told = TransientError("status 503")
+    told.retry_after_s = 120.0
+    alone = breaker(is_answered=True)
+    fail(alone, told, ["first"])
+    alone.clock = lambda: 20.0
+    assert alone.wait_s_max > 120
+    fail(alone, told, ["second"])
+    alone.end_pass()
+    assert alone.probe_wait_s() == 100.0
+    fail(alone, AWAY, ["third"])
+    assert (alone.probe_wait_s(), alone.begin_probe()) == (0.0, person("third"))
+
+
+def test_a_wait_that_is_too_long_is_not_obeyed_by_probes():
+    """One beyond `sync.retry_after_max` does not delay them."""
+    told = TransientError("status 503")
+    told.retry_after_s = 3600.0
+    alone = breaker(is_answered=True)
+    alone.wait_s_max = 900.0
+    fail(alone, told, ["first"])
+    alone.end_pass()
+    assert alone.probe_wait_s() == 0.0
+
+
+def test_patience_does_not_run_during_a_pause():
+    """PTS has asked all requests to wait for most of the time."""
+    made = opened()
     made.begin_probe()
-    fail(made, error, ["probed"])
-    end_probe(made, PATIENCE_S, is_wait_obeyed=True)
-    assert (state(made), made.had_outage) == (State.OPEN, False)
+    made.paused_s = lambda: 100.0
+    end_probe(made, PATIENCE_S + 99)
+    assert (state(made), made.had_outage) == (State.OPEN, True)
 
 
-def test_a_read_in_flight_during_a_probe_that_is_told_to_wait():
+def test_a_read_in_flight_during_a_probe():
     """It closes the breaker, which the end of the probe leaves closed."""
     made = opened()
     made.begin_probe()
     made.succeed(person("in flight"), 1)
-    made.end_probe(is_wait_obeyed=True)
+    made.end_probe()
     assert (state(made), made.failures) == (State.CLOSED, {})
 
 

@@ -136,8 +136,10 @@ def _area_reader(
         area: Breaker(
             area=area,
             patience_s=app.settings.sync.patience.total_seconds(),
+            wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
+            clock=app.runtime.monotonic,
             # A pause that PTS asked for with Retry-After does not count as an outage.
-            clock=lambda: app.runtime.monotonic() - pace.paused_s(),
+            paused_s=pace.paused_s,
             is_answered=area in store.handle.answered,
             is_answered_with_record=area in store.handle.answered_with_record,
         )

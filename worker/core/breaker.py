@@ -1,7 +1,7 @@
 """The circuit breaker of one area.
 
     CLOSED     Persons are read. After 20 failed reads in a row, the breaker opens. It also opens
-               at the end of a pass whose last read failed, because no other person is left.
+               at the end of a pass with failures left, because no other person can disprove them.
     OPEN       No person is read, and no pass ends. One probe is sent at once, then one every ten
                seconds, across all areas.
     HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was
@@ -17,6 +17,7 @@ canary, the last person with a successful read. It succeeds and closes the break
 """
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -39,8 +40,6 @@ ABOUT_NO_PERSON: Final = (HostNameError, RefusedError, UnavailableError)
 _PROBE_INTERVAL_S: Final = 10.0
 _PROBES_MIN: Final = 6
 """Minimum number of probes during `sync.patience`. A short patience shortens the interval."""
-_CANARIES: Final = 3
-"""Number of canaries per list. More than one, because one may fail by chance."""
 _NO_PERSON: Final = ""
 """The key of a failure that does not depend on a person."""
 
@@ -55,10 +54,15 @@ class State(enum.StrEnum):
 
 
 class Failure(NamedTuple):
-    """A failed read that no later read has disproved."""
+    """A failed read that no later read has disproved.
+
+    Attributes:
+        until_s: end of the ``Retry-After`` that a probe of this person obeys.
+    """
 
     person: Person
     error: WorkerError
+    until_s: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,14 +71,16 @@ class Breaker:
 
     Attributes:
         patience_s: `sync.patience`.
-        clock: in seconds. It is paused while PTS asks all requests to wait (``Retry-After``).
+        wait_s_max: `sync.retry_after_max`. A probe does not obey a longer ``Retry-After``.
+        clock: in seconds.
+        paused_s: total time that all requests have waited as PTS asked. It is no part of patience.
         is_answered: a read succeeded in a publication or an earlier attempt.
         is_answered_with_record: a read with at least one record succeeded.
         on_change: called after a change of state, with the previous state.
-        had_outage: a probe has failed since the pass began.
+        had_outage: a probe has failed in this attempt.
         failures: failed reads in a row by person, the last one last.
-        canaries: the last persons of this run with a successful read, newest first.
-        canaries_with_record: canaries whose read had a record.
+        canary: the last person of this run with a successful read.
+        canary_with_record: the last person of this run whose successful read had a record.
         failed_probes: number of failed probes since the breaker opened.
         open_s: total time that the breaker has been open, in seconds.
     """
@@ -82,17 +88,18 @@ class Breaker:
     area: str
     patience_s: float
     clock: Callable[[], float]
+    wait_s_max: float = math.inf
+    paused_s: Callable[[], float] = lambda: 0.0
     is_answered: bool = False
     is_answered_with_record: bool = False
     on_change: Callable[["Breaker", State], None] = lambda _breaker, _before: None
     state: State = State.CLOSED
     had_outage: bool = False
     failures: dict[str, Failure] = field(default_factory=dict)
-    canaries: tuple[Person, ...] = ()
-    canaries_with_record: tuple[Person, ...] = ()
+    canary: Person | None = None
+    canary_with_record: Person | None = None
     failed_probes: int = 0
     open_s: float = 0.0
-    _is_last_failed: bool = False
     _opened_s: float = 0.0
 
     # --- counting ---
@@ -106,7 +113,7 @@ class Breaker:
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
             return
-        self._is_last_failed = False
+        # Most persons have no record, so only the change of a failed person proves anything.
         disproves_all = records or person.person_key in self.failures
         remaining = {
             key: failure
@@ -119,10 +126,10 @@ class Breaker:
             self._enter(State.CLOSED)
 
     def remember(self, person: Person, records: int) -> None:
-        """Add a person with a successful read in this run as a canary."""
-        self.canaries = _latest(person, self.canaries)
+        """Make a person with a successful read in this run the canary."""
+        self.canary = person
         if records:
-            self.canaries_with_record = _latest(person, self.canaries_with_record)
+            self.canary_with_record = person
 
     def fail(self, person: Person, error: WorkerError, *, persons: int) -> None:
         """Count a failed read, after the retries of its requests.
@@ -130,12 +137,13 @@ class Breaker:
         Args:
             persons: number of persons that this run has requested so far.
         """
-        # A requested pause is not evidence of an outage.
-        if self.state is State.GIVEN_UP or error.is_wait_obeyed:
+        if self.state is State.GIVEN_UP:
             return
+        is_obeyed = error.retry_after_s <= self.wait_s_max
+        until_s = self.clock() + (error.retry_after_s if is_obeyed else 0.0)
         # Without HelseID or a connection every read fails, so one failure is enough.
         if isinstance(error, ABOUT_NO_PERSON):
-            self.failures = {_NO_PERSON: Failure(person, error)}
+            self.failures = {_NO_PERSON: Failure(person, error, until_s)}
             self._open()
             return
         # PTS has answered this person. A new failure moves to the end of the dict.
@@ -145,20 +153,16 @@ class Breaker:
             if self.is_open and not self.failures:
                 self._enter(State.CLOSED)
             return
-        self.failures[person.person_key] = Failure(person, error)
-        self._is_last_failed = True
+        self.failures[person.person_key] = Failure(person, error, until_s)
         if len(self.failures) >= FAILURES_MAX:
             self._open()
 
     # --- opening ---
 
-    def begin_pass(self) -> None:
-        """Reset the state of the previous pass."""
-        self.had_outage = self._is_last_failed = False
-
     def end_pass(self) -> None:
-        """Open if the last read failed."""
-        if self._is_last_failed and self.failures:
+        """Open if failures remain that no read has disproved."""
+        # No other person is left whose read could disprove them. A probe can.
+        if self.failures:
             self._open()
 
     @property
@@ -168,14 +172,17 @@ class Breaker:
 
     def _open(self) -> None:
         if self.state is State.CLOSED:
-            self._opened_s, self.failed_probes = self.clock(), 0
+            self._opened_s, self.failed_probes = self._patience_clock(), 0
             self._enter(State.OPEN)
 
     def _enter(self, state: State) -> None:
         before, self.state = self.state, state
         if not self.is_open:
-            self.open_s += self.clock() - self._opened_s
+            self.open_s += self._patience_clock() - self._opened_s
         self.on_change(self, before)
+
+    def _patience_clock(self) -> float:
+        return self.clock() - self.paused_s()
 
     # --- probing ---
 
@@ -185,37 +192,47 @@ class Breaker:
         return min(_PROBE_INTERVAL_S, self.patience_s / _PROBES_MIN)
 
     def begin_probe(self) -> Person:
-        """The person for the next probe. Canaries alternate with persons whose read failed."""
+        """The person for the next probe."""
+        person = self._next_person()
         self._enter(State.HALF_OPEN)
-        failed = [failure.person for failure in self.failures.values()]
-        canaries = self._canaries_for(is_about_records=self._are_about_records())
-        if not canaries:
-            return failed[self.failed_probes % len(failed)]
+        return person
+
+    def probe_wait_s(self) -> float:
+        """How long the next probe waits, because PTS asked for it (``Retry-After``)."""
+        return max(0.0, self._until_s(self._next_person()) - self.clock())
+
+    def _next_person(self) -> Person:
+        """The canary and the persons whose read failed, in turn, without one who has to wait."""
         # A canary can have a problem of its own by now, so probe both groups.
         turn, is_failed_ones = divmod(self.failed_probes, 2)
-        persons = failed if is_failed_ones else canaries
-        return persons[turn % len(persons)]
+        start = turn % len(self.failures)
+        failed = [failure.person for failure in self.failures.values()]
+        failed = failed[start:] + failed[:start]
+        canary = self._canary_for(is_about_records=self._are_about_records())
+        canaries = [] if canary is None else [canary]
+        persons = [*failed, *canaries] if is_failed_ones else [*canaries, *failed]
+        return min(persons, key=lambda person: max(self.clock(), self._until_s(person)))
 
-    def end_probe(self, *, is_wait_obeyed: bool = False) -> None:
-        """Stay open after a failed probe, or give up.
+    def _until_s(self, person: Person) -> float:
+        failure = self.failures.get(person.person_key)
+        return -math.inf if failure is None else failure.until_s
 
-        Args:
-            is_wait_obeyed: PTS asked for a pause and the next probe waits for it, so this probe
-                does not count.
-        """
+    def end_probe(self) -> None:
+        """Stay open after a failed probe, or give up."""
         # A read in flight may have closed the breaker during the probe.
         if self.state is not State.HALF_OPEN:
             return
-        is_over = self.clock() - self._opened_s >= self.patience_s or not self._was_ever_answered()
-        if not is_wait_obeyed:
-            self.had_outage = True
-            self.failed_probes += 1
-        self._enter(State.GIVEN_UP if is_over and not is_wait_obeyed else State.OPEN)
+        self.had_outage = True
+        self.failed_probes += 1
+        # A first run has nothing to wait for: its configuration may never have been right.
+        is_over = self._patience_clock() - self._opened_s >= self.patience_s
+        is_hopeless = is_over or not self._was_ever_answered()
+        self._enter(State.GIVEN_UP if is_hopeless else State.OPEN)
 
     def _was_ever_answered(self) -> bool:
         if self._are_about_records():
-            return self.is_answered_with_record or bool(self.canaries_with_record)
-        return self.is_answered or bool(self.canaries)
+            return self.is_answered_with_record or self.canary_with_record is not None
+        return self.is_answered or self.canary is not None
 
     # --- failures ---
 
@@ -227,20 +244,15 @@ class Breaker:
     def _are_about_records(self) -> bool:
         return all(map(_is_about_records, self.errors))
 
-    def _canaries_for(self, *, is_about_records: bool) -> Sequence[Person]:
-        return self.canaries_with_record if is_about_records else self.canaries
+    def _canary_for(self, *, is_about_records: bool) -> Person | None:
+        return self.canary_with_record if is_about_records else self.canary
 
     def _may_be_personal(self, error: WorkerError, persons: int) -> bool:
         """Whether each person of a small run may fail for a reason of their own."""
         is_about_records = _is_about_records(error)
         is_possible = is_about_records or error.kind is FailureKind.REJECTED
-        has_canary = bool(self._canaries_for(is_about_records=is_about_records))
-        return persons < FAILURES_MAX and is_possible and not has_canary
-
-
-def _latest(person: Person, canaries: Sequence[Person]) -> tuple[Person, ...]:
-    others = (other for other in canaries if other.person_key != person.person_key)
-    return (person, *others)[:_CANARIES]
+        canary = self._canary_for(is_about_records=is_about_records)
+        return persons < FAILURES_MAX and is_possible and canary is None
 
 
 def _is_about_records(error: WorkerError) -> bool:

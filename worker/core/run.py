@@ -90,15 +90,15 @@ class PersonDraft(Value, frozen=True, kw_only=True):
 class Pass(Value, frozen=True, kw_only=True):
     """One pass over the roster.
 
-    The first pass reads every person. The second confirms first reads and repeats failed ones. The
-    third confirms first reads of the second and, after an outage in it, repeats its failures.
+    The first pass reads every person. The second and third confirm first reads of the pass before
+    and repeat its failures.
 
     Attributes:
         number: 1, 2 or 3.
         no: ``RunHandle.pass_no``.
         areas: that are not given up.
         begins_at: when PTS is asked again at the earliest.
-        outages: areas in which a probe failed during the pass before.
+        outages: areas in which a probe has failed in this attempt.
     """
 
     number: int
@@ -138,7 +138,7 @@ class Pass(Value, frozen=True, kw_only=True):
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
         # The failure was part of an outage that is over, or PTS asked to wait until a time in the
         # past.
-        return area in self.outages or (self.number < PASSES and is_over)
+        return area in self.outages or is_over
 
 
 class FailureCount(Value, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
         errors: the failures, the last one last.
         wait_s_max: `sync.retry_after_max`.
     """
+    # PTS has announced the time, which helps more than the advice to check the network.
     if all(error.retry_after_s > wait_s_max for error in errors):
         until = instant_after(now, max(error.retry_after_s for error in errors))
         return UnavailableError(
@@ -72,6 +73,7 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
             "longer than sync.retry_after_max",
             hint="run again after that time; it continues within sync.continue_within",
         )
+    # With kinds that contradict each other, a later attempt is the only safe advice.
     last, verdicts = errors[-1], {_VERDICTS[error.kind] for error in errors}
     if len(verdicts) > 1:
         kinds = sorted(Counter(error.kind for error in errors).items())

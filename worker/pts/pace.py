@@ -20,6 +20,8 @@ OF_WAITS: Final = 10
 OF_REFUSALS: Final = 30
 """Number of latest responses to check. Three refusals in thirty indicate a rate limit of PTS
 slightly below the ceiling."""
+_SETTLED_S: Final = 1.0
+"""Time in seconds after a change of the rate in which refusals do not lower it again."""
 _BURST_S: Final = 0.05
 """Burst size in seconds of the rate, because timers are coarser than a high rate."""
 _REFUSALS: Final = frozenset({429, 503})
@@ -31,7 +33,7 @@ class _Answer(NamedTuple):
     """The part of a response that affects the rate.
 
     Attributes:
-        refused_s: send time of a refused request.
+        refused_s: time of a refusal.
         until_s: end of the pause that PTS asked for.
     """
 
@@ -76,46 +78,36 @@ class Pace:
 
     def _earliest_s(self) -> float:
         apart_s = 1.0 / self.rate
+        # At a low rate there is no burst: two requests in a row would exceed the ceiling.
         return max(self._paused_until_s, self._next_s - max(0.0, _BURST_S - apart_s))
 
-    def sent(self) -> float:
-        """Take a token for a request that is sent now; return the time, for ``answered``."""
+    def sent(self) -> None:
+        """Take a token for a request that is sent now."""
         self.last_sent_s = self._runtime.monotonic()
         self._next_s = max(self.last_sent_s, self._next_s) + 1.0 / self.rate
-        return self.last_sent_s
 
     def answered(
-        self,
-        person_key: str,
-        sent_s: float,
-        *,
-        status: int,
-        retry_after_s: float = 0.0,
-        is_retry: bool = False,
-    ) -> bool:
+        self, person_key: str, *, status: int, retry_after_s: float = 0.0, is_retry: bool = False
+    ) -> None:
         """Slow down or pause, if the latest responses ask for it across several persons.
 
         Args:
-            sent_s: the result of ``sent``.
             is_retry: a retry does not lower the rate. Otherwise a few persons whose requests always
                 fail would slow down the whole run.
-
-        Returns:
-            Whether the run waits as long as this response asks.
         """
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._last.append(_Answer(person_key, sent_s if is_refused else -math.inf, until_s))
+        self._last.append(_Answer(person_key, now_s if is_refused else -math.inf, until_s))
         if is_obeyed:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
-        return is_obeyed
 
     def _is_obeyed(self, now_s: float, retry_after_s: float) -> bool:
+        # Waits add up until a response has none. Otherwise short ones could pause a run forever.
         if not retry_after_s:
             self._waiting_since_s = math.inf
             return False
@@ -126,6 +118,7 @@ class Pace:
         asked = [answer for answer in tuple(self._last)[-OF_WAITS:] if answer.until_s > -math.inf]
         until_s = max(answer.until_s for answer in asked)
         more_s = until_s - max(now_s, self._paused_until_s)
+        # A wait of one person must not hold up the others. A shorter wait ends no pause.
         if _are_few(asked) or more_s <= 0:
             return
         if self._paused_until_s <= now_s:
@@ -134,8 +127,10 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Requests sent before the last change are no evidence about the new rate.
-        if _are_few(answer for answer in self._last if answer.refused_s > self._changed_s):
+        # Earlier refusals are no evidence about the present rate. Without this limit, two seconds
+        # of 503 would end at the minimum rate.
+        settled_s = self._changed_s + _SETTLED_S
+        if _are_few(answer for answer in self._last if answer.refused_s > settled_s):
             return
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))

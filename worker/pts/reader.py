@@ -110,6 +110,7 @@ class PtsReader:
         request, paging = self._first(person, area)
         request.is_single_use, request.probe_interval_s = is_single_use, probe_interval_s
         try:
+            # One reservation for all pages, which are parsed one after another.
             async with self._client.room() as request.share:
                 return await self._read(person, area, request, paging)
         except AreaError as error:
@@ -143,6 +144,7 @@ class PtsReader:
             check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
             page = search.records.read(answer.items, person)
             pages.append(page)
+            # None only at the proven end. Anything unclear raises, so no area is cut short.
             following = paging.next_request(answer, (record.key for record in page.records))
             if following is None:
                 return self._complete(area, pages)

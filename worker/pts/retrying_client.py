@@ -117,6 +117,7 @@ class RetryingClient:
 
     def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
         """Seconds before the next attempt. None if there is no retry."""
+        # The person would hold a reader for as long. A later pass reads them again.
         is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
         if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILED_MAX:
             return None
@@ -127,37 +128,41 @@ class RetryingClient:
         """Send the request. Repeat it at once while a new authorization can help."""
         refusals = 0
         while True:
-            token, connection, sent_s = await self._turn(request)
+            token, connection = await self._turn(request)
             self.stats.requests += 1
             self.stats.retries += is_retry or refusals > 0
             request.attempts += 1
             response = await self._post(request, token, connection)
             if not is_denial(response.status):
-                self._judge(request, response, sent_s, is_retry=is_retry)
+                self._judge(request, response, is_retry=is_retry)
                 return response
             refusals += 1
             if refusal := self._authorizer.refusal(token, response, refusals):
                 raise DeniedError(refusal, status=response.status)
             connection.close()  # another replica may accept the request
+            # During an outage, a probe with a new token must not exceed one request per interval.
             if request.probe_interval_s:
                 await self._runtime.sleep(request.probe_interval_s)
 
-    async def _turn(self, request: Request) -> tuple[Token, Connection, float]:
-        """Wait for the rate limit. Returns a token, a connection and the send time."""
+    async def _turn(self, request: Request) -> tuple[Token, Connection]:
+        """Wait for the rate limit. Returns a token and a connection that are valid now."""
         token, connection = await self._prepared(request)
+        # Token and connection come first: a slow HelseID must not use up tokens of the bucket.
         async with self._pace.turn:
             await self._pace.wait()
             while not (connection.is_open and token is self._authorizer.tokens.current):
                 # Both may have expired in a long wait.
                 token, connection = await self._prepared(request, connection)
                 await self._pace.wait()
-            return token, connection, self._pace.sent()
+            self._pace.sent()
+            return token, connection
 
     async def _prepared(
         self, request: Request, connection: Connection | None = None
     ) -> tuple[Token, Connection]:
         token, url = await self._authorizer.tokens.token(), request.url
         if connection is None or not connection.is_open:
+            # A confirming read must not meet the replica or the proxy of the first one.
             idle = None if request.is_single_use else self._transport.idle(url)
             is_single_use = request.is_single_use
             connection = idle or await self._transport.connect(url, is_single_use=is_single_use)
@@ -175,28 +180,24 @@ class RetryingClient:
         self._authorizer.learn(request.url, response)
         return response
 
-    def _judge(
-        self, request: Request, response: HttpResponse, sent_s: float, *, is_retry: bool
-    ) -> None:
+    def _judge(self, request: Request, response: HttpResponse, *, is_retry: bool) -> None:
         """Report a response to the pace.
 
         Raises:
             TransientError: it is a failed attempt.
         """
-        is_failed = is_transient(response.status)
+        status, is_failed = response.status, is_transient(response.status)
+        # Retry-After of a success or a rejection is no reason to wait.
         header, date = response.header("retry-after"), response.header("date")
-        wait_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        is_wait_obeyed = self._pace.answered(
-            request.person_key,
-            sent_s,
-            status=response.status,
-            retry_after_s=wait_s or 0.0,
-            is_retry=is_retry,
+        asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
+        wait_s = asked_s or 0.0
+        self._pace.answered(
+            request.person_key, status=status, retry_after_s=wait_s, is_retry=is_retry
         )
         if is_failed:
             asked = f", Retry-After {wait_s:.0f} s" if wait_s else ""
-            error = TransientError(f"status {response.status}{asked}", status=response.status)
-            error.retry_after_s, error.is_wait_obeyed = wait_s or 0.0, is_wait_obeyed
+            error = TransientError(f"status {status}{asked}", status=status)
+            error.retry_after_s = wait_s
             raise error
         if not request.probe_interval_s:  # one canary is no evidence about other persons
             self._failed_in_a_row = 0

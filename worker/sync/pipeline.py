@@ -78,6 +78,7 @@ class Pipeline:
             for area in self.reader.breakers:
                 group.start_soon(self._ending_with, self.reader.probe, area)
             await self._ending_with(self._passes)
+            # The lease, the probes and the watch have no end of their own.
             group.cancel_scope.cancel()
         if self._ending is not None:
             raise self._ending
@@ -98,6 +99,7 @@ class Pipeline:
         for number in range(2, PASSES + 1):
             pass_ = self._numbered(number)
             persons = await self.store.due(pass_)
+            # Confirmations and failures are all that a later pass reads.
             if self._ending is not None or not persons:
                 return
             run_id = self.store.handle.run_id
@@ -121,11 +123,10 @@ class Pipeline:
 
     async def _pass(self, pass_: Pass) -> None:
         """Read and write the persons of a pass, until no breaker is open."""
-        for breaker in self.reader.breakers.values():
-            breaker.begin_pass()
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
         async with reads, anyio.create_task_group() as writing:
             writing.start_soon(self._ending_with, self._write, reads, pass_)
+            # Leaving this block ends the stream, so that the writer writes the last batch.
             with reads_in:
                 await self._read(reads_in, pass_)
 

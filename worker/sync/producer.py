@@ -70,9 +70,11 @@ class Producer(msgspec.Struct, kw_only=True):
         for half in self._halves(pass_):
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
+                    # The second half streams the same lines again: count them once.
                     if pass_.number == 1 and half != 1:
                         await self._count(chunk)
                     for task in await self._tasks(chunk, pass_, half):
+                        # Before the send, because a reader may finish before this task runs again.
                         self.pending[task.person.person_key] = task
                         await tasks.send(task)
 
@@ -137,6 +139,7 @@ class Producer(msgspec.Struct, kw_only=True):
         drafts = {} if draft is None else draft.areas
         gaps = {area for area, draft in drafts.items() if draft.failure is not None}
         if pass_.number == 1:
+            # Failures of an earlier attempt are read again, so they are not gaps of this one.
             gaps.clear()
             for area, read in drafts.items():
                 if read.is_read:

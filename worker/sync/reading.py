@@ -3,6 +3,7 @@
 ``worker.core.breaker`` has the state machine. This module waits, sends and logs.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -140,30 +141,36 @@ class AreaReader:
         """
         breaker = self.breakers[area]
         while breaker.state is not State.GIVEN_UP:
-            while not breaker.is_open:
-                await self._changed.wait()
-            await self._probe(breaker)
-            while breaker.is_open:
-                async with self._probing:
-                    wait_s = self._next_probe_s - self.runtime.monotonic()
-                    await self.runtime.sleep(max(0.0, wait_s))
-                    # A read in flight may have closed it during the wait.
-                    if breaker.is_open:
-                        await self._probe(breaker)
+            await self._until_due(breaker)
+            # The first probe goes at once: it may show that only these persons fail.
+            if not breaker.failed_probes:
+                await self._probe(breaker)
+                continue
+            async with self._probing:
+                wait_s = self._next_probe_s - self.runtime.monotonic()
+                await self.runtime.sleep(max(0.0, wait_s))
+                # A read in flight may have closed it during the wait.
+                if breaker.is_open:
+                    await self._probe(breaker)
         if not self.areas:
             raise self._verdict(*self.breakers.values())
 
+    async def _until_due(self, breaker: Breaker) -> None:
+        """Wait until the breaker is open, and a person may be probed (``Retry-After``)."""
+        while not breaker.is_open or breaker.probe_wait_s() > 0:
+            # Not under the lock: the wait of one area must not delay the probes of the other.
+            limit_s = breaker.probe_wait_s() if breaker.is_open else math.inf
+            with anyio.move_on_after(limit_s):
+                await self._changed.wait()
+
     async def _probe(self, breaker: Breaker) -> None:
-        person, interval_s, wait_s = breaker.begin_probe(), breaker.probe_interval_s, 0.0
+        person, interval_s = breaker.begin_probe(), breaker.probe_interval_s
         self._next_probe_s = self.runtime.monotonic() + interval_s
-        try:
+        with suppress(AreaError, *ABOUT_NO_PERSON):
             await self._read(breaker, person, is_single_use=True, probe_interval_s=interval_s)
-        except (AreaError, *ABOUT_NO_PERSON) as error:
-            wait_s = error.retry_after_s if error.is_wait_obeyed else 0.0
         # Count the interval from the send time, because a probe may last a whole time-out.
-        sent_s, now_s = self.pace.last_sent_s, self.runtime.monotonic()
-        self._next_probe_s = max(self._next_probe_s, sent_s + interval_s, now_s + wait_s)
-        breaker.end_probe(is_wait_obeyed=wait_s > 0)
+        self._next_probe_s = max(self._next_probe_s, self.pace.last_sent_s + interval_s)
+        breaker.end_probe()
 
     # --- logs and the summary ---
 

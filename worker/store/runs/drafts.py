@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import StoredVersion, Unconfirmed
 from worker.core.model import FirstRead
-from worker.core.run import PASSES, AreaDraft, FailureCount, Pass, PersonDraft
+from worker.core.run import AreaDraft, FailureCount, Pass, PersonDraft
 from worker.core.value import Value
 from worker.errors import FailureKind
 from worker.store.dialects import is_any_of
@@ -211,9 +211,7 @@ async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> in
     read = draft_area.c
     is_unconfirmed = sa.and_(read.state == UNCONFIRMED, read.failure_kind.is_(None))
     is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= later.begins_at)
-    is_repeated = sa.or_(
-        read.area.in_(sorted(later.outages)), is_over if later.number < PASSES else sa.false()
-    )
+    is_repeated = sa.or_(read.area.in_(sorted(later.outages)), is_over)
     is_failed = sa.and_(read.failure_kind != FailureKind.UNSTABLE, is_repeated)
     persons = (
         sa.select(sa.func.count(read.person_id.distinct()))
