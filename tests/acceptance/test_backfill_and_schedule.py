@@ -158,12 +158,16 @@ def test_a_killed_backfill_of_failures(standin: Standin, worker: Installation) -
 
 
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
-    """A backfill that would close very much is withheld as well, until a person accepts it."""
+    """A backfill that would close very much is withheld as well, until a person accepts it.
+
+    A `sync` accepts nothing of it.
+    """
     before = worker.store.ids()
     standin.everybody = lambda _: http([])
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
+    assert worker.sync("--accept-removals").code == 5
     assert worker.store.ids() == before
     accepted = worker.run("backfill", "--person", "-", "--accept-removals", stdin=text)
     assert accepted.code == 0, accepted.out

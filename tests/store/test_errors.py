@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.support.clock import FakeRuntime
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ConfigurationError, ExitCode, RosterError, UnavailableError
+from worker.roster.query import QueryRoster
 from worker.store.database import open_database
 from worker.store.errors import Ending, described, meaning_of
 from worker.store.schema.upgrade import upgrade
@@ -58,6 +59,23 @@ def test_what_may_pass(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
     assert meaning_of(fault) == Ending.LATER
     assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
+
+
+STARTING = "DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$"
+
+
+@pytest.mark.parametrize("query", [STARTING, "SELECT pg_terminate_backend(pg_backend_pid())"])
+async def test_a_roster_server_that_stops(postgresql_url: str, query: str):
+    """As for the store: 69, as the next run may find it."""
+    with pytest.raises(UnavailableError, match="the database of the roster is unavailable"):
+        await anext(QueryRoster(postgresql_url, query).entries())
+
+
+async def test_a_roster_query_that_fails_while_it_streams(postgresql_url: str):
+    """65, as a query that fails at once, without the driver's text, which may hold a value."""
+    query = "SELECT '16858399649' AS off_id, ('x' || i)::int FROM generate_series(1, 9) AS s (i)"
+    with pytest.raises(RosterError, match=r"failed: InvalidTextRepresentationError, 22P02$"):
+        await anext(QueryRoster(postgresql_url, query).entries())
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ from worker.sync.reading import AreaReader
 pytestmark = pytest.mark.promise("6")
 
 AWAY, DENIED = TransientError("status 503"), DeniedError("status 403")
+PAUSE = TransientError("status 429, Retry-After 7200 s")
+PAUSE.retry_after_s = 7_200.0
 SHAPE = ContractError("no list")
 HELSEID = RefusedError("HelseID denies the client", code="invalid_client")
 CERTIFICATE = UnavailableError("the certificate is not trusted")
@@ -292,6 +294,8 @@ def test_a_small_run(error: AreaError, persons: int, *, opens: bool):
         ([SHAPE, PagingError("a loop")], ExitCode.DATA_CONTRACT, "2 person-areas in a row, the"),
         ([DENIED, AWAY, DENIED], ExitCode.UNAVAILABLE, "2 refused, 1 transient"),
         ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
+        ([PAUSE, PAUSE], ExitCode.UNAVAILABLE, "PTS asks for a pause until 2"),
+        ([PAUSE, DENIED], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
         ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor` checks api.base_url"),
         ([DENIED], ExitCode.REFUSED, "compare helseid.scope and the organisation numbers"),
         ([RejectedError("404")], ExitCode.DATA_CONTRACT, "check api.base_url with `pts-worker do"),

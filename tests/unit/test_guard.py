@@ -147,6 +147,9 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
         later = removals(100, 60, removed, 40)
         assert bool(reasons_to_withhold(later, accepted)) == is_withheld
     assert reasons_to_withhold(facts(missing=70), accepted)
+    gone = structs.replace(LIMITS, accepted=facts(missing=50, lost=50, persons_losing=40))
+    assert reasons_to_withhold(facts(missing=55), gone) == ()
+    assert reasons_to_withhold(night, gone)  # accepted persons or values are no closings
     assert reasons_to_withhold(facts(departing=70), LIMITS) == ()  # accepted when they were missing
     assert reasons_to_withhold(facts(complete=1), accepted)
 

@@ -1,6 +1,7 @@
 """The roster as a file: real files, synthetic identifiers."""
 
 import io
+import os
 import tracemalloc
 from collections import deque
 from pathlib import Path
@@ -197,6 +198,10 @@ def _write_in_place(path: Path, lines: list[str]) -> None:
         file.truncate()
 
 
+def _write_as_much_in_place(path: Path, lines: list[str]) -> None:
+    _write_in_place(path, [*lines, A])
+
+
 def _write_another(path: Path, lines: list[str]) -> None:
     another = path.with_suffix(".new")
     another.write_text("\n".join(lines))
@@ -208,6 +213,7 @@ def _write_another(path: Path, lines: list[str]) -> None:
     ("write", "problems"),
     [
         (_write_in_place, [CHANGED]),
+        (_write_as_much_in_place, [CHANGED]),
         (_write_another, []),
     ],
 )
@@ -216,6 +222,7 @@ async def test_a_file_that_is_written_to_while_it_is_read(tmp_path, write, probl
     path = tmp_path / "roster.csv"
     lines = [A, *[B] * 3_000]
     path.write_text("\n".join(lines))
+    os.utime(path, (0, 0))
     found: list[object] = []
     async for line in CsvRoster(path).entries():
         if not found:

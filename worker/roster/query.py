@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import anyio
+import asyncpg
 import sqlalchemy as sa
 from anyio import to_thread
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -180,14 +181,16 @@ def _translating(tls: PostgresTls | None) -> Iterator[None]:
     """Report a driver's error by class and code. Its text may contain values of rows."""
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
+    # SQLAlchemy does not wrap errors of asyncpg that occur while rows are streamed.
+    except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if tls is not None and (refusal := tls.refusal(error)):
             raise refusal from None
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         kind = type(cause).__name__ + (f", {code}" if code else "")
         # A retry helps against an outage (exit code 69), not against a wrong query (65).
-        if isinstance(cause, OSError) or str(code).startswith(_AWAY):
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if is_lost or isinstance(cause, OSError) or str(code).startswith(_AWAY):
             raise UnavailableError(
                 f"the database of the roster is unavailable: {kind}",
                 hint="check that its server runs, and host and port in roster.url",

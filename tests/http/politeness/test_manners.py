@@ -52,8 +52,11 @@ def test_an_unknown_limit_is_found(tmp_path: Path, rate: int, ceiling: float) ->
 
 
 def test_a_request_that_waits_for_its_turn_waits_out_a_pause(tmp_path: Path) -> None:
-    """Everyone's ``Retry-After`` arrives while others wait for their turns: none is sent."""
-    nights = Nights(tmp_path, 60, concurrency=8, requests_per_second=2.0)
+    """Everyone's ``Retry-After`` arrives while others wait for their turns: none is sent.
+
+    Afterwards none comes with a token that has expired meanwhile.
+    """
+    nights = Nights(tmp_path, 60, concurrency=8, requests_per_second=2.0, token_lifetime_s=60)
     asked: list[Asked] = []
 
     def script(ask: Asked) -> Response | None:
@@ -68,3 +71,6 @@ def test_a_request_that_waits_for_its_turn_waits_out_a_pause(tmp_path: Path) -> 
     assert len({ask.person for ask in asked}) == 3, "PTS asks it of everybody"
     began_s = asked[-1].at_s
     assert [ask for ask in nights.asked if began_s < ask.at_s < began_s + 40.0] == []
+    first_at_s: dict[str, float] = {}
+    ages = [ask.at_s - first_at_s.setdefault(ask.token, ask.at_s) for ask in nights.asked]
+    assert max(ages) < 60.0

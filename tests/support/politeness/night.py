@@ -116,12 +116,20 @@ class Nights:
     """A worker with its database, and a PTS, over several nights."""
 
     def __init__(
-        self, folder: Path, persons: int, *, holders: int | None = None, **limits: Any
+        self,
+        folder: Path,
+        persons: int,
+        *,
+        holders: int | None = None,
+        token_lifetime_s: int = 600,
+        **limits: Any,
     ) -> None:
         """Of so many persons this many hold restrictions, at regular places; by default all."""
         clock = Clock(datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC))
         folder.mkdir(exist_ok=True)
-        self.stage = Stage(folder, clock, random.Random(5), seed=7)
+        self.stage = Stage(
+            folder, clock, random.Random(5), seed=7, token_lifetime_s=token_lifetime_s
+        )
         self.stage.look_share = 0.0
         roster = [self.stage.upstream.off_id(number) for number in range(persons)]
         for number, off_id in enumerate(roster):
