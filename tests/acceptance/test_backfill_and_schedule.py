@@ -194,11 +194,14 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
 
 
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
-    """SIGTERM within a run ends both; what was read is kept for the next."""
+    """SIGTERM within a run ends both; the next keeps what was read and adds its requests."""
     ended = held_run(standin, worker, "schedule", "--now", *IN_JANUARY, answers=6).stop()
     assert ended.code == 0, ended.story()
     assert worker.store.runs()[1] == ("interrupted", 75)
-    assert worker.sync().run["continued"]
+    before = worker.store.one("SELECT requests FROM run WHERE status = 'interrupted'")
+    standin.asked.clear()
+    run = worker.sync().run
+    assert (run["continued"], run["totals"]["requests"]) == (True, before + len(standin.asked))
 
 
 def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installation) -> None:
