@@ -169,7 +169,11 @@ PASSING = {
     "a page": http(PAGE),
     "no token": http({"token_type": "DPoP", "expires_in": 600}),
     "no lifetime": http({"token_type": "DPoP", "access_token": "x"}),
-    "302": http(status="302 Found", headers=["Location: https://elsewhere.example"]),
+    "302": http(
+        {"token_type": "DPoP", "access_token": "x", "expires_in": 600},
+        status="302 Found",
+        headers=["Location: https://elsewhere.example"],
+    ),
     "403 and a page": http(PAGE, status="403 Forbidden"),
     "404 and a page": http(b"no such page", status="404 Not Found"),
     "temporarily_unavailable": refusal("temporarily_unavailable"),
