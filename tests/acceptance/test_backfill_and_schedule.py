@@ -194,11 +194,16 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
 
 
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
-    """SIGTERM within a run ends both; the next keeps what was read and adds its requests."""
+    """SIGTERM within a run ends both; the next keeps what was read and adds its requests.
+
+    A backfill between them leaves the run open.
+    """
     ended = held_run(standin, worker, "schedule", "--now", *IN_JANUARY, answers=6).stop()
     assert ended.code == 0, ended.story()
     assert worker.store.runs()[1] == ("interrupted", 75)
     before = worker.store.one("SELECT requests FROM run WHERE status = 'interrupted'")
+    backfill = worker.run("backfill", "--person", "-", stdin=next(iter(standin.people)).encode())
+    assert backfill.code == 0, backfill.story()
     standin.asked.clear()
     run = worker.sync().run
     assert (run["continued"], run["totals"]["requests"]) == (True, before + len(standin.asked))
