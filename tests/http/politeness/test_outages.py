@@ -547,3 +547,19 @@ def test_a_backfill_that_ends_with_a_verdict(nights: Nights) -> None:
     assert (outcome.code, {ask.person for ask in nights.asked}) == (69, {*few})
     assert "this backfill requested only 5 persons" in outcome.report.reasons
     assert nights.took_s >= PATIENCE_S
+
+
+def test_the_reason_of_a_person_who_is_not_asked_again(tmp_path: Path) -> None:
+    """It stays that of their own answer where the area is given up in a later pass."""
+    nights = Nights(tmp_path, 300, concurrency=2)
+
+    def script(ask: Asked) -> Response | None:
+        is_down, is_refused = ask.at_s > 20.0, ask.person % 5 == 0
+        if ask.area != SAFETY or not (is_down or is_refused):
+            return None
+        return KINDS["503" if is_down else "400"]()
+
+    outcome = nights.night(script)
+    nights.stage.close()
+    assert outcome.report is not None
+    assert outcome.report.failures["rejected"] > 20
