@@ -38,7 +38,7 @@ settings.load_profile("suite")
 _NIGHTLY_MODULES: Final = {
     "aiohttp": "report/test_browser_report.py",
     "duckdb": "report/test_export_read_back.py",
-    "kubernetes_validate": "deployment/test_kubernetes.py",
+    "kubernetes_validate": "deployment/test_kustomize.py",
 }
 collect_ignore = [path for name, path in _NIGHTLY_MODULES.items() if not find_spec(name)]
 """All of their tests are nightly; `make nightly` installs what they import."""

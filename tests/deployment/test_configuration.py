@@ -146,7 +146,6 @@ def environment(overlay: str, *, is_complete: bool = False) -> dict[str, str]:
     return dict(re.findall(rf"(?m)^{'(?:# )?' if is_complete else ''}(PTS_\w+)=(.+)$", text))
 
 
-@pytest.mark.nightly  # kustomize
 @pytest.mark.parametrize("is_complete", [False, True])
 @pytest.mark.parametrize("overlay", ["production", "test"])
 def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, tmp_path: Path):
@@ -162,7 +161,6 @@ def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, 
     assert (settings.telemetry.pushgateway_url is not None) == is_complete
 
 
-@pytest.mark.nightly  # kustomize
 def test_the_worker_ends_a_run_before_the_platform_does():
     """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
     for source, limit in (

@@ -63,7 +63,6 @@ def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
     assert codes(service, "RestartForceExitStatus") == RETRIED - {ExitCode.STOPPED}
 
 
-@pytest.mark.nightly  # kustomize
 @pytest.mark.parametrize("workload", WITH_A_POLICY, ids=str)
 def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     """69 and 75 count towards the retries, each other code ends the Job, disruptions do neither.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.deployment.alerting import firing
 from tests.support.deployment.deployed import FOR_A_PERSON, OVER, ROOT, run, tool
 from worker.errors import ExitCode
 from worker.telemetry import HELP, PREFIX
@@ -77,11 +78,13 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (37, {"PtsNotPublished"}, {}),
     (8 * 24, {"PtsNotPublished", "PtsNotWithoutGaps"}, {}),
     (8 * 24, {"PtsNotWithoutGaps"}, {"last_published_timestamp_seconds": 8 * DAY}),
-    (1, {"PtsPublishedInTheFuture"}, {"last_published_timestamp_seconds": 8 * DAY}),
+    (1, {"PtsPublishedInTheFuture"}, {"last_published_timestamp_seconds": 3600 + 601}),
+    (1, set(), {"last_published_timestamp_seconds": 3600 + 599}),
     (5, set(), {"last_published_timestamp_seconds": None}),
     (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),
-    (1, {"PtsNewField"}, {'new_undeclared_fields{run="sync"}': 2}),
+    (1, {"PtsNewField"}, {'new_undeclared_fields{run="sync"}': 1}),
+    (1, set(), {'new_undeclared_fields{run="backfill"}': 1}),
     (7 * 24 - 1, set(), NEVER_CLEAN),
     (7 * 24 + 1, {"PtsNeverWithoutGaps"}, NEVER_CLEAN),
     (23, {"PtsNeedsAPerson"}, FAILED_BACKFILL),
@@ -127,6 +130,33 @@ def test_alerts_call_for_what_they_say(tmp_path: Path):
             for hours, expected, changes in CASES
         ],
     )
+
+
+@pytest.mark.parametrize(("hours", "expected", "changes"), CASES)
+def test_alerts_by_day(hours: int, expected: set[str], changes: dict[str, int | None]):
+    """The same nights without Prometheus' program, whose language ``firing`` speaks in part."""
+    numbers = {
+        PREFIX + name: value for name, value in (QUIET | changes).items() if value is not None
+    }
+    assert {rule["alert"] for rule in rules() if firing(rule, numbers, hours * 3600)} == expected
+
+
+WARNINGS = {"PtsNotWithoutGaps", "PtsNeverWithoutGaps", "PtsUnavailable", "PtsStaleShare"}
+
+
+def test_an_alert_that_cannot_wait_is_critical():
+    """No publication, or a person must look: pages at night; the rest is of the next day."""
+    severity = {rule["alert"]: rule["labels"] for rule in rules()}
+    warnings = {name for name, labels in severity.items() if labels == {"severity": "warning"}}
+    assert warnings == WARNINGS | {"PtsNewField"}
+    rest = [labels for name, labels in severity.items() if name not in warnings]
+    assert [labels for labels in rest if labels != {"severity": "critical"}] == []
+
+
+def test_an_alert_names_a_command():
+    """The first command stands in each description."""
+    texts = [rule["annotations"]["description"] for rule in rules()]
+    assert [text for text in texts if not re.search(r"pts-worker (status|doctor|fail)", text)] == []
 
 
 def test_every_alert_is_tried():

@@ -1,20 +1,18 @@
 """Reads the units, manifests, crontab and Dockerfile as the programs do that they are for."""
 
 import functools
-import os
 import re
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
+from tests.support.deployment.overlaid import build
 from worker.errors import ExitCode
 
 ROOT: Final = Path(__file__).parents[3]
@@ -90,19 +88,10 @@ def units(kind: str) -> list[str]:
 
 @functools.cache
 def manifests(overlay: str = "production", *components: str) -> Mapping[str, Mapping[str, Any]]:
-    """What kustomize makes of an overlay and components: by name, the NetworkPolicy by its kind."""
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = {
-            "resources": [os.path.relpath(KUBERNETES / overlay, Path(folder).resolve())],
-            "components": [
-                os.path.relpath(KUBERNETES / "components" / name, Path(folder).resolve())
-                for name in components
-            ],
-        }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-        done = run([tool("kustomize"), "build", folder])
-    assert (done.returncode, done.stderr) == (0, "")
-    documents = list(yaml.safe_load_all(done.stdout))
+    """The documents of an overlay with components: by name, the NetworkPolicy by its kind."""
+    documents = build(
+        KUBERNETES / overlay, [KUBERNETES / "components" / name for name in components]
+    )
     kinds = {"NetworkPolicy", "Namespace"}  # named as the ConfigMap
     return {
         document["kind"] if document["kind"] in kinds else document["metadata"]["name"]: document
@@ -158,7 +147,7 @@ CRON_JOBS: Final = (
     "pts-migrate",
     "pts-sync",
 )
-"""The CronJobs of each variant, which a test compares with what kustomize makes."""
+"""The CronJobs of each variant."""
 
 
 def workloads(*variants: tuple[str, ...]) -> list[Workload]:
