@@ -35,7 +35,7 @@ from worker.store.schema.tables import (
 from worker.views import UtcTime
 
 PERSONS_PER_STEP: Final = 5_000
-"""Number of persons whose drafts one transaction deletes."""
+"""Number of persons for one transaction that deletes drafts."""
 ROWS_PER_STEP: Final = 2_000
 """Number of old rows that one transaction deletes."""
 _ACCESS_KEPT: Final = timedelta(days=730)
@@ -95,12 +95,12 @@ def is_continuable(
 
 async def open_runs(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:
     """Runs that are neither published nor ended, latest first."""
-    found = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
-    return found.all()
+    rows = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
+    return rows.all()
 
 
 async def last_publication_no(connection: AsyncConnection) -> int:
-    """The number of the last publication; 0 before the first one."""
+    """The number of the last publication. 0 before the first one."""
     last = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0))
     number: int = (await connection.execute(last)).scalar_one()
     return number
@@ -115,8 +115,9 @@ async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
 
 async def _continue(lease: Lease, row: sa.Row[Any]) -> RunHandle:
     attempt = row.attempts + 1
-    nothing = {"exit_code": None, "reason": None, "finished_at": None}
-    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **nothing)
+    # The end of the previous attempt is no longer the end of the run.
+    cleared = {"exit_code": None, "reason": None, "finished_at": None}
+    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **cleared)
     return _handle(row, attempt)
 
 
@@ -124,12 +125,12 @@ async def _begin(
     connection: AsyncConnection, kind: RunKind, areas: Sequence[str], terms: str, now: datetime
 ) -> RunHandle:
     # If a commit's acknowledgement was lost, the retry finds its row here.
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(run).where(
             run.c.kind == kind, run.c.started_at == now, run.c.status == RunStatus.RUNNING
         )
     )
-    row = found.one_or_none()
+    row = rows.one_or_none()
     if row is None:
         added = await connection.execute(
             sa.insert(run)
@@ -193,6 +194,7 @@ def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.De
         is_garbage &= ~sa.exists().where(
             draft_area.c.run_id == run_id, draft_area.c.person_id == draft.c.person_id
         )
+    # In steps, because each transaction locks the lease's row, and on SQLite all writers.
     persons = sa.select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
     some = persons.limit(PERSONS_PER_STEP)
     return sa.delete(table).where(is_garbage, table.c.person_id.in_(some))
@@ -237,6 +239,7 @@ async def purge(
     until = min(now, until or now)
 
     async def step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
+        # Otherwise SQLite leaves the deleted bytes in free pages of its file.
         await delete_securely(connection)
         return [await execute(connection, statement) for statement in statements][-1]
 
@@ -250,6 +253,7 @@ async def purge(
     if versions is not None:
         for area in AREAS:
             old = _old_versions(area, until - versions)
+            # The feed first: it reads the versions that the deletion then removes.
             purged += await all_of(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
     accesses = sa.select(access_log.c.access_id).where(
         access_log.c.accessed_at < until - _ACCESS_KEPT
@@ -261,6 +265,7 @@ async def purge(
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
     """Up to ``ROWS_PER_STEP`` versions that were closed by a publication before this time."""
     version = VERSIONS[area.name].c
+    # By publication number, because that is the indexed column.
     last = sa.select(sa.func.max(run.c.publication_no)).where(run.c.published_at < before)
     return (
         sa.select(version.version_id)
