@@ -227,7 +227,7 @@ async def open_database(
     """The database for the duration of the block. It connects on first use.
 
     Args:
-        url: one that ``core.database_urls.check_store_url`` takes.
+        url: a URL that ``core.database_urls.check_store_url`` accepts.
         patience_s: total time to wait for the database: an unreachable or silent server, locks of
             other processes, and retries.
         idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused

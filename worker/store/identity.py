@@ -47,19 +47,19 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
 
 
 async def see_identity(database: Database, identity: Identity) -> None:
-    """``require_identity`` of the database's store.
+    """Compare the stored identity with that of the configuration (``require_identity``).
 
     Raises:
-        ConfigurationError: as there.
+        ConfigurationError: the identity mode or the key differs.
     """
     require_identity(await database.read(stored_identity), identity)
 
 
 async def check_identity(lease: Lease, identity: Identity) -> None:
-    """``require_identity``. The first run stores its identity.
+    """Like ``see_identity``, but the first run stores its identity.
 
     Raises:
-        ConfigurationError: as there.
+        ConfigurationError: the identity mode or the key differs.
         LeaseLostError: another holder took over.
     """
 
@@ -117,7 +117,7 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
 
 
 async def is_proven(connection: AsyncConnection, contract: str) -> bool:
-    """Whether the last probe that succeeded was made under this contract.
+    """Whether the last successful probe used this contract.
 
     Args:
         contract: ``core.contract.fingerprints`` of the configured areas.
@@ -126,7 +126,7 @@ async def is_proven(connection: AsyncConnection, contract: str) -> bool:
 
 
 async def note_probe(database: Database, contract: str) -> None:
-    """Remember that a probe succeeded under this contract.
+    """Record that a probe with this contract succeeded.
 
     Raises:
         WorkerError: the database is unavailable or read-only.

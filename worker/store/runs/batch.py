@@ -157,10 +157,10 @@ class _Batch(Value, frozen=True, kw_only=True):
             person_id: {change.key for change in changes if change.op == Op.INSERT}
             for person_id, changes in first.items()
         }
-        every = sorted(set[str]().union(*new.values()))
+        new_ids = sorted(set[str]().union(*new.values()))
         # A restriction id that belongs to another person suggests a mix-up, so it needs a second
         # read.
-        holders = await find_holders(self.connection, area, every)
+        holders = await find_holders(self.connection, area, new_ids)
         taken = {
             person_id: frozenset(key for key in keys if holders.get(key, frozenset()) - {person_id})
             for person_id, keys in new.items()

@@ -105,15 +105,19 @@ def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
 
 
 def _add(
-    facts: Facts, keys: Iterable[tuple[str, ...]], persons: int, restrictions_as: str, as_: str
+    facts: Facts,
+    keys: Iterable[tuple[str, ...]],
+    persons: int,
+    restrictions_column: str,
+    persons_column: str,
 ) -> None:
     """Add the restrictions of a number of persons, all with a restriction at each of these keys.
 
     A person with several restrictions at a key counts once there.
     """
     for key, restrictions in Counter(keys).items():
-        facts[key][restrictions_as] += restrictions * persons
-        facts[key][as_] += persons
+        facts[key][restrictions_column] += restrictions * persons
+        facts[key][persons_column] += persons
 
 
 def _code_key(held: Held, cohort: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 Each new holder increments the token. Every write transaction of a run first renews the lease under
 its own token. If a process was paused past its lease, the token has changed, so it writes nothing.
-During a takeover, the row lock makes it wait. The row lock also makes other processes wait while a
-transaction runs longer than the lease.
+If another process is just taking over, the lock on the lease's row makes the paused one wait. The
+same lock protects a transaction that runs longer than the lease.
 
 The migration creates the only row. Acquiring the lease locks it first. If another process has the
 lease, a waiting process waits for a renewal, which proves that the holder is alive, or for expiry.

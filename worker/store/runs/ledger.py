@@ -64,8 +64,8 @@ async def begin_run(
             return await _continue(lease, row)
         # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            over: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
-            await note_run(lease, row.run_id, **over, exit_code=None, reason=None)
+            end: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
+            await note_run(lease, row.run_id, **end, exit_code=None, reason=None)
     return await lease.write(_begin, kind, areas, terms, now)
 
 
@@ -78,11 +78,11 @@ def is_continuable(
 ) -> bool:
     """Whether a ``sync`` over these areas resumes an open run.
 
-    If the contract, PTS or ``sync.confirm`` has changed, it does not, because one publication would
-    mix reads with different meanings.
+    If the contract, PTS or ``sync.confirm`` has changed, it starts a new run instead: otherwise one
+    publication would mix reads with different meanings.
 
-    A run may need many attempts. It is resumed as long as it makes progress, and abandoned after
-    ``continue_within`` without progress, however often it is started.
+    The number of attempts is not limited. A run is abandoned only after ``continue_within`` without
+    progress.
 
     Args:
         row: the run, as returned by ``open_runs``.
@@ -196,8 +196,8 @@ def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.De
         )
     # In steps, because each transaction locks the lease's row, and on SQLite all writers.
     persons = sa.select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
-    some = persons.limit(PERSONS_PER_STEP)
-    return sa.delete(table).where(is_garbage, table.c.person_id.in_(some))
+    in_step = persons.limit(PERSONS_PER_STEP)
+    return sa.delete(table).where(is_garbage, table.c.person_id.in_(in_step))
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:

@@ -106,7 +106,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         departing = self._find_absent(connection, new) if self.may_depart else 0
         # Counted while first reads are still unconfirmed. They become failures below.
         reads = _count_reads(connection, new)
-        changes = _one(connection, count_changes(new, *AREAS))
+        changes = _counts_of(connection, count_changes(new, *AREAS))
         facts = self._facts(connection, new, reads, changes, departing)
         limits = self._judge(connection, new, facts)
         unconfirmed = sum(read["unconfirmed"] for read in reads.values())
@@ -161,9 +161,9 @@ class Publisher(Value, frozen=True, kw_only=True):
         is_subset = self.handle.kind == RunKind.BACKFILL
         opened = count_read_open(new) if is_subset else count_all_open()
         return GuardFacts(
-            **_one(connection, opened),
+            **_counts_of(connection, opened),
             **_without_totals(changes),
-            **_one(connection, count_missing(new)),
+            **_counts_of(connection, count_missing(new)),
             departing=departing,
             roster_faults=self.progress.roster_faults,
             persons_before=connection.execute(count_persons_before(new)).scalar_one(),
@@ -179,7 +179,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         reads: Mapping[str, Mapping[str, int]],
     ) -> AreaFacts:
         read = reads.get(area.name, _NO_READS)
-        changes = _without_totals(_one(connection, count_changes(new, area)))
+        changes = _without_totals(_counts_of(connection, count_changes(new, area)))
         # The guard needs this count only if something changes, and it reads all open rows.
         opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
         # A bad line counts as a failed read, because its person was not read either.
@@ -191,7 +191,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             attempted=read["attempted"] + faults,
             complete=read["complete"],
             records=read["records"],
-            **_one(connection, count_holders(new, area)),
+            **_counts_of(connection, count_holders(new, area)),
             is_first=not connection.execute(count_syncs(area)).scalar_one(),
         )
 
@@ -232,7 +232,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         departing: int,
     ) -> Mapping[str, int]:
         """The counters of the ledger."""
-        persons = _one(connection, count_persons(new))
+        persons = _counts_of(connection, count_persons(new))
         complete, attempted, records = (
             sum(read[name] for read in reads.values())
             for name in ("complete", "attempted", "records")
@@ -325,7 +325,7 @@ def _day(new: NewPublication) -> date:
     return new.at.astimezone(_ZONE).date()
 
 
-def _one(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
+def _counts_of(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
     """The counts of a query with one row, by name."""
     row = connection.execute(query).mappings().one()
     return {name: int(count) for name, count in row.items()}
