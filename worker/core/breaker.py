@@ -80,7 +80,7 @@ class Breaker:
         had_outage: a probe has failed in this attempt.
         failures: failed reads in a row by person, the last one last.
         canary: the last person of this run with a successful read.
-        canary_with_record: the last person of this run whose successful read had a record.
+        canary_with_record: the last person of this run with a record in a successful read.
         failed_probes: number of failed probes since the breaker opened.
         open_s: total time that the breaker has been open, in seconds.
     """
@@ -108,7 +108,7 @@ class Breaker:
         """Count a complete read. It clears the earlier failures and closes the breaker.
 
         If the read has no records, failures about records remain, because most persons have none.
-        The exception is a person whose previous read failed: their success clears all failures.
+        The exception is a person with a previous failure: their success clears all failures.
         """
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
@@ -161,7 +161,7 @@ class Breaker:
 
     def end_pass(self) -> None:
         """Open if failures remain that no read has disproved."""
-        # No other person is left whose read could disprove them. A probe can.
+        # No read of another person is left that could disprove them. A probe can.
         if self.failures:
             self._open()
 
@@ -202,7 +202,10 @@ class Breaker:
         return max(0.0, self._until_s(self._next_person()) - self.clock())
 
     def _next_person(self) -> Person:
-        """The canary and the persons whose read failed, in turn, without one who has to wait."""
+        """The person for the next probe: the canary and the failed persons take turns.
+
+        A person with a pending ``Retry-After`` is skipped while another one can be probed.
+        """
         # A canary can have a problem of its own by now, so probe both groups.
         turn, is_failed_ones = divmod(self.failed_probes, 2)
         start = turn % len(self.failures)

@@ -239,6 +239,7 @@ class AreaContract(_Declared):
     values: dict[str, dict[str, str]] = {}
     extra: dict[str, SourceText] = {}
 
+    # Only the checks that need several keys. Those of a single key are in its type.
     @model_validator(mode="after")
     def _check_keys(self) -> "AreaContract":
         unknown = {*self.required, *self.values} - self.columns.keys()
@@ -266,6 +267,7 @@ class AreaContract(_Declared):
     @cached_property
     def places(self) -> frozenset[str]:
         """The declared leaves around the records."""
+        # The list itself is read record by record, so it is not a leaf.
         named = {*self.expect, *self.answer_person, *self.ignore, *self.counting} - {self.records}
         return frozenset(name for name in named if not name.startswith(HEADER))
 

@@ -113,6 +113,7 @@ def _update(area: ResourceArea, row: StoredVersion, record: Record, read_at: dat
         and not _is_known(area, column, now[column.name])
         for column in area.columns
     )
+    # If many restrictions lose the same field, PTS or the contract is more likely to be wrong.
     lost = _filled(area, before, row.extra) - _filled(area, now, record.extra)
     return Change(
         op=Op.UPDATE,
@@ -200,6 +201,7 @@ def ids_digest(area: ResourceArea, read: CompleteArea, at: datetime) -> bytes:
     """A 16-byte digest of the records' ids, and of whether each is in effect at a time."""
     names = [column.name for column in area.columns]
     ids = hashlib.blake2b(digest_size=16)
+    # Sorted, because PTS may list the same records in another order.
     for record in sorted(read.records, key=lambda record: record.key):
         values = dict(zip(names, record.columns, strict=True))
         is_active = effect_of(area.effect, values).is_active(at)

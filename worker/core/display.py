@@ -62,8 +62,8 @@ class ShownCount(Value, frozen=True):
     Attributes:
         first, last: the rounded number, or the ends of a range of rounded numbers. 0 for few
             persons.
-        low, high: the lowest and highest exact count that it can stand for, if each person has
-            one restriction.
+        low, high: the lowest and highest exact count behind it, if each person has one
+            restriction.
         divisions: for each table that divides the count, the shown counts that add up to it.
     """
 
@@ -165,7 +165,7 @@ class SmallNumbers(Value, frozen=True):
     def total(
         self, count: int, persons: int | None, *divisions: Sequence[ShownCount]
     ) -> ShownCount:
-        """A total whose parts are shown in one or more tables.
+        """A total of parts that are shown in one or more tables.
 
         Subtraction must not reveal a part of few persons. If a rounded total would leave such a
         part fewer than three possible values, the total is shown as a range that includes its
@@ -176,6 +176,7 @@ class SmallNumbers(Value, frozen=True):
         """
         alone = self.count(count, persons)
         parts = whole(*divisions)
+        # Exact counts hide nothing, and without shown parts there is nothing to subtract.
         if self.least == OFF or count == 0 or not parts.divisions:
             return alone
         return next(
@@ -225,7 +226,7 @@ def visible(text: str) -> str:
 
     Control characters (ECMA-48, including ESC and U+009B), line ends, bidirectional marks (UAX #9)
     and invisible characters are written as escapes such as ``\u001b``. So are surrogates, which
-    stand for bytes that are not UTF-8 (PEP 383).
+    replace bytes that are not UTF-8 (PEP 383).
     """
     return text.translate(_CONTROLS)
 

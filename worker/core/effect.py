@@ -164,6 +164,7 @@ def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
 
 def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
     """Whether a restriction with a code of a delay is a rule for a future result."""
+    # Only a delay without any time is a rule: a time shows that the result exists.
     delay = rule.rule
     if delay is None or values[delay.days] is None:
         return False

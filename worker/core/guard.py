@@ -166,7 +166,7 @@ class Verdict(Value, frozen=True, kw_only=True):
         removals: reasons about too many removals. The operator may accept these.
         causes: where these removals come from.
         is_roster_unread: most of the missing reads are lines of the roster that cannot be read.
-        is_subset: whether the run is a backfill, whose removals no `sync` accepts.
+        is_subset: whether the run is a backfill. A `sync` cannot accept its removals.
     """
 
     unread: tuple[str, ...] = ()
@@ -204,6 +204,7 @@ def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
 
 def _is_roster_unread(facts: GuardFacts) -> bool:
     unread = max((area.attempted - area.complete for area in facts.areas), default=0)
+    # The hint names the roster only if most of the missing reads are bad lines.
     return facts.roster_faults > unread / 2
 
 
@@ -348,6 +349,7 @@ def _in_areas(
     for area in facts.areas:
         count, persons = getattr(area, name), getattr(area, persons_name)
         accepted = getattr(limits.accepted.area(area.area), name) if limits.accepted else 0
+        # Below the minimum counts, a small area could lose all its restrictions.
         is_all = count == area.open_before and persons > 1 and not all_may_go
         limit = max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
         is_much = count > limit and persons > SMALL_PERSONS
@@ -386,6 +388,7 @@ def _places(counts: Iterable[str]) -> str:
 
 def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """The number of restrictions that the run may close, for any number of persons."""
+    # At most half of all, or a store with six restrictions could lose five of them.
     small = (
         SMALL_RESTRICTIONS if facts.is_subset else min(SMALL_RESTRICTIONS, facts.open_before / 2)
     )
@@ -395,6 +398,7 @@ def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
 def _missing_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """The number of persons that may be missing from a roster for the first time."""
     small = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
+    # Accepted counts replace the limit only if they are higher.
     accepted = _accepted(limits.accepted.missing if limits.accepted else 0)
     return max(limits.max_removed_share * facts.persons_before, small, accepted)
 

@@ -78,5 +78,6 @@ def service_of(base_url: str) -> str:
     for name, addresses in ENVIRONMENTS.items():
         if address.hostname == urlsplit(addresses["api.base_url"]).hostname:
             return name.removesuffix("-internet")
+    # The scheme is left out: plain HTTP is possible only on loopback.
     port = f":{address.port}" if address.port else ""
     return f"{address.hostname}{port}{address.path.rstrip('/')}"

@@ -127,6 +127,7 @@ class PseudonymKey:
 
     def check_value(self) -> str:
         """Identifies this key without revealing it (16 hex digits)."""
+        # The text is not eleven digits, so it cannot be the pseudonym of a person.
         mac = self._start.copy()
         mac.update(b"pts-sync-worker key check value")
         return mac.hexdigest()[:16]
@@ -176,6 +177,7 @@ def _weakness(content: bytes) -> str:
         text = "".join(content.decode().splitlines()).strip()
     except UnicodeDecodeError:
         text = "\0"
+    # An encoded key has fewer random bytes than characters, so the decoded bytes are judged.
     key = _decoded(text) if text.isprintable() else content
     if not key:
         return "the key is text, not random bytes"

@@ -86,6 +86,7 @@ def parse_path(text: str) -> FieldPath:
     Raises:
         ValueError: the text is not a path.
     """
+    # Cut first, so that a huge text is not split.
     parts = _parts(text[:PATH_MAX])
     if len(text) > PATH_MAX or len(parts) > DEPTH_MAX:
         raise ValueError(f"a field path has at most {DEPTH_MAX} parts and {PATH_MAX} characters")
@@ -100,6 +101,7 @@ def parse_path(text: str) -> FieldPath:
     names = tuple(
         tuple(
             (".".join(segment.text for segment in segments[start:end]), end)
+            # Longest first, because a literal name takes precedence over its parts.
             for end in range(len(segments), start, -1)
         )
         for start in range(len(segments))

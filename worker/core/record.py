@@ -67,7 +67,7 @@ class _Source(NamedTuple):
     Attributes:
         scalar: the alternative paths of the value. Empty for leaves.
         leaves: the name of each leaf, and its alternative paths.
-        each: the path of the array whose elements have the leaves. None for one object.
+        each: the path of the array of objects with the leaves. None for one object.
     """
 
     name: str
@@ -235,9 +235,11 @@ def _value(source: _Source, item: dict[str, Any], off_id: str) -> Any:
     if array is None:
         return None
     place = source.each.text
+    # One hostile record must not fill the database.
     if not isinstance(array, list) or len(array) > ELEMENTS_MAX:
         raise ContractError(f"not a list of at most {ELEMENTS_MAX} elements", field=place)
     try:
+        # An empty object keeps the place of its element. An empty list counts as absent.
         return [_leaves(source, element, off_id) or {} for element in array] or None
     except ContractError as error:
         raise error.inside(place) from None
@@ -336,6 +338,7 @@ def _as_integer(value: Any) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("not an integer")
+    # Both databases store 64 bits.
     if value.bit_length() > _INTEGER_BITS:
         raise ValueError("a number too large to store")
     return value

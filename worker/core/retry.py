@@ -54,6 +54,7 @@ def parse_http_date(value: str | None) -> datetime | None:
         at = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    # All HTTP dates are in GMT, and the parser returns one with "-0000" as naive.
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

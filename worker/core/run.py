@@ -118,6 +118,7 @@ class Pass(Value, frozen=True, kw_only=True):
         if person is not None and person.pass_no >= self.no:
             return {}
         if self.number == 1:
+            # A resumed run keeps the reads of earlier attempts, and repeats only their failures.
             unread = (area for area in self.areas if area not in drafts or not drafts[area].is_read)
             return dict.fromkeys(unread, AreaDraft())
         return {
@@ -135,9 +136,9 @@ class Pass(Value, frozen=True, kw_only=True):
             return draft.first is not None
         if draft.failure is FailureKind.UNSTABLE:
             return False
+        # Asking before the time that PTS has named would only be refused again.
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
-        # The failure was part of an outage that is over, or PTS asked to wait until a time in the
-        # past.
+        # After an outage, its Retry-After no longer applies.
         return area in self.outages or is_over
 
 

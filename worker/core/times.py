@@ -50,12 +50,14 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
     if form is None:
         raise ValueError("not an ISO 8601 time")
     try:
+        # `fromisoformat` also accepts other forms, such as week dates, so the pattern comes first.
         time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("not a valid date or time") from None
     # Nearly all times take this short way. Conversion and limits are for the rest.
     if time.tzinfo is UTC and _YEAR_OF_START < time.year < _YEAR_OF_NEVER:
         return time
+    # Before the conversion, which would overflow in a zone west of Greenwich.
     if time.year == _YEAR_OF_NEVER:
         return END_OF_TIME
     if time.tzinfo is None:

@@ -87,6 +87,6 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
 
 
 def verdict_of(error: AreaError) -> WorkerError:
-    """The error that ends a command whose only request failed."""
+    """The error that ends a command after its only request failed."""
     kind = _VERDICTS[error.kind]
     return kind.error(f"PTS: {error.message}", hint=error.hint or kind.hint)

@@ -74,6 +74,7 @@ class HelseIdAuthorizer:
         )
         # A 403 is about the client's rights, which a new proof or token does not change.
         if response.status == _UNAUTHORIZED and number <= _REPEATS:
+            # A new proof alone did not help, so the token must be the reason.
             if number == _REPEATS:
                 self._replace(token)
             return ""

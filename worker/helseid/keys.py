@@ -173,6 +173,7 @@ class KeyFiles:
             # A default ACL of the folder would otherwise give named accounts access to the key.
             with contextlib.suppress(OSError, AttributeError):
                 os.removexattr(self.pending, "system.posix_acl_access")
+            # Rotation may run as root, but the service's account must still read the key.
             if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
                 os.chown(self.pending, before.st_uid, before.st_gid)
             self.pending.chmod(stat.S_IMODE(before.st_mode) & ~stat.S_IRWXO)
@@ -200,6 +201,7 @@ class KeyFiles:
 def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
     """The JWK in a document: the document, or a member of self-service's JSON, also in a string."""
     members = {name.casefold(): value for name, value in document.items()}
+    # Self-service writes ``privateJwk``, and other tools for HelseID write ``ClientJwk``.
     inner = members.get("privatejwk") or members.get("clientjwk") or document
     if isinstance(inner, str):
         inner = _DOCUMENT.decode(inner if inner.lstrip().startswith("{") else unquote(inner))

@@ -103,6 +103,7 @@ class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             RefusedError: type or scopes differ from the request.
         """
+        # A bearer token works without the proof key, so a stolen one could be used.
         if str(self.token_type).casefold() != constraint:
             raise RefusedError(
                 f"HelseID issued a token that is not of type {constraint!r}",
@@ -197,4 +198,5 @@ def error_code(value: object) -> str:
     """An error code of the RFCs, or "another code": no text of a response is repeated."""
     if not isinstance(value, str) or not value:
         return ""
+    # A free text could contain a secret or control characters of the sender.
     return value if value in _CODES else OTHER_CODE

@@ -104,6 +104,7 @@ class TokenSource:
         # If the request of another task fails while this one waits, both get the same error.
         failures_before = self._failures
         async with self._lock:
+            # Another task may have renewed it while this one waited for the lock.
             if (token := self.current) is not None:
                 return token
             if self._failure is not None and self._failures > failures_before:
@@ -212,6 +213,7 @@ class TokenSource:
         granted = granted_token(response, clock=clock)
         # HelseID may grant less than requested, for example without signed terms of use.
         granted.require(self._settings.sender_constraint, self._settings.scope.split())
+        # A huge `expires_in` must not keep a token for ever.
         lifetime_s = min(granted.expires_in, _LIFETIME_S_MAX)
         margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * lifetime_s)
         self._issued += 1

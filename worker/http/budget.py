@@ -70,6 +70,7 @@ class ByteBudget:
     def _grant(self) -> None:
         while self._growing:
             share, bytes_max, when_granted = self._growing[0]
+            # In order, even if a later one would fit, so that the largest answer is not starved.
             if (more := bytes_max - share.bytes) > self._free:
                 break
             self._growing.popleft()

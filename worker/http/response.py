@@ -146,7 +146,7 @@ class ResponseReader:
         self.may_reuse = self._parser.should_keep_alive()
 
     def _check_body(self) -> None:
-        """Reject an encoded body, and one whose end is not marked."""
+        """Reject an encoded body, and a body without a length or an end mark."""
         lengths = [int(value) for value in self._headers.get("content-length", ())]
         transfers = [value.lower() for value in self._headers.get("transfer-encoding", ())]
         codings = {value.lower() for value in self._headers.get("content-encoding", ())}

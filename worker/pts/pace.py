@@ -46,7 +46,7 @@ class Pace:
     """Sends requests one by one, at the rate that PTS sustains (promise 7).
 
     Args:
-        requests_per_second: the ceiling; may be infinite.
+        requests_per_second: the ceiling. May be infinite.
         wait_s_max: `sync.retry_after_max`. Longest pause of all requests, as one wait or as
             several without a success between them.
 
@@ -72,7 +72,7 @@ class Pace:
         self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
 
     async def wait(self) -> None:
-        """Wait until the next request may be sent. Its sender holds ``turn``."""
+        """Wait until the next request may be sent. The caller has locked ``turn``."""
         while (wait_s := self._earliest_s() - self._runtime.monotonic()) > 0:
             await self._runtime.sleep(wait_s)
 
@@ -92,8 +92,8 @@ class Pace:
         """Slow down or pause, if the latest responses ask for it across several persons.
 
         Args:
-            is_retry: a retry does not lower the rate. Otherwise a few persons whose requests always
-                fail would slow down the whole run.
+            is_retry: a retry does not lower the rate. Otherwise the retries for a few persons
+                would slow down the whole run.
         """
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
@@ -103,6 +103,7 @@ class Pace:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
+        # It rises more slowly than it falls, so that it settles near the rate that PTS accepts.
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
 
@@ -118,7 +119,7 @@ class Pace:
         asked = [answer for answer in tuple(self._last)[-OF_WAITS:] if answer.until_s > -math.inf]
         until_s = max(answer.until_s for answer in asked)
         more_s = until_s - max(now_s, self._paused_until_s)
-        # A wait of one person must not hold up the others. A shorter wait ends no pause.
+        # A wait for one person must not delay the others. A shorter wait does not end a pause.
         if _are_few(asked) or more_s <= 0:
             return
         if self._paused_until_s <= now_s:
@@ -152,7 +153,7 @@ class Pace:
         return self._paused_until_s > self._runtime.monotonic()
 
     def slowness(self) -> str:
-        """Why requests wait, or are sent more slowly than configured; empty if neither."""
+        """Why requests wait, or are sent more slowly than configured. Empty if neither."""
         if self.is_paused:
             until = self._time_of(self._paused_until_s)
             return f"PTS asked for a pause: waiting until {until:%H:%M:%S} UTC"
@@ -161,7 +162,7 @@ class Pace:
         return ""
 
     def slowed_by(self) -> tuple[str, ...]:
-        """Why this run was slower than configured, for its summary; empty if it was not."""
+        """Why this run was slower than configured, for its summary. Empty if it was not."""
         reasons = []
         if self._least < self._ceiling:
             reasons.append(
@@ -176,4 +177,5 @@ class Pace:
 
 
 def _are_few(answers: Iterable[_Answer]) -> bool:
+    # Counted by person: one person's areas and pages may all be refused for one reason.
     return len({answer.person_key for answer in answers}) < MANY

@@ -46,6 +46,7 @@ class _Search(Value, frozen=True, kw_only=True):
 
     def body(self, off_id: str, page: PageRequest) -> bytes:
         """The template with the identifier and any continuation."""
+        # The body is encoded once for all persons. Only the identifier differs.
         body = msgspec.json.encode(off_id)[1:-1].join(self.body_parts)
         if not page.fields:
             return body
@@ -102,7 +103,7 @@ class PtsReader:
             is_single_use, probe_interval_s: see ``Request``.
 
         Raises:
-            AreaError: the area could not be read; ``attempts`` is set.
+            AreaError: the area could not be read. ``attempts`` is set.
             UnavailableError, RefusedError: HelseID cannot be reached or refuses, or PTS's
                 certificate is not trusted. A later attempt may succeed.
             WorkerError: the run cannot continue.
@@ -114,6 +115,7 @@ class PtsReader:
             async with self._client.room() as request.share:
                 return await self._read(person, area, request, paging)
         except AreaError as error:
+            # Of all pages, because the failure is that of the area.
             error.attempts = request.attempts
             raise
 
@@ -141,6 +143,7 @@ class PtsReader:
             answer = read_answer(
                 response.status, response.headers, response.body, search.contract, off_id
             )
+            # Before parsing, because an endless area must not fill the memory.
             check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
             page = search.records.read(answer.items, person)
             pages.append(page)
@@ -152,6 +155,7 @@ class PtsReader:
 
     def _complete(self, area: str, pages: Sequence[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
+        # Added up after the last page, so that a failed read counts no fields twice.
         drift = Counter[str]()
         for page in pages:
             drift.update(page.drift)

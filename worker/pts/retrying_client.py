@@ -117,7 +117,7 @@ class RetryingClient:
 
     def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
         """Seconds before the next attempt. None if there is no retry."""
-        # The person would hold a reader for as long. A later pass reads them again.
+        # Waiting would block this reader. A later pass reads the person again.
         is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
         if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILED_MAX:
             return None

@@ -111,6 +111,7 @@ def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> Roster
 def _label_problem(name: str, label: str) -> str:
     if len(label) > LABEL_CHARACTERS_MAX:
         return f"{name} is longer than {LABEL_CHARACTERS_MAX} characters"
+    # Most labels are printable, so the slower search is rare.
     if not label.isprintable() and _CONTROL.search(label):
         return f"{name} contains control characters"
     return ""

@@ -169,6 +169,7 @@ def _examine_sqlite_file(url: sa.URL) -> None:
         return
     try:
         examine_with_folder(Path(name), key=_KEY, forbidden=EVERYBODY_WRITES)
+        # `examine_with_folder` accepts a missing file.
         Path(name).stat()
     except OSError as error:
         raise RosterError(

@@ -76,7 +76,7 @@ class Database:
 
     @property
     def dialect(self) -> Dialect:
-        """SQLAlchemy's dialect, by whose name the few forks are made."""
+        """SQLAlchemy's dialect. Its name selects between the few variants of a statement."""
         return self.engine.dialect
 
     @property
@@ -101,7 +101,9 @@ class Database:
             StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(lambda one: work(one, *args, **more), is_write=False)
+        return await self._transact(
+            lambda connection: work(connection, *args, **more), is_write=False
+        )
 
     async def write(
         self,
@@ -113,12 +115,15 @@ class Database:
 
         ``work`` must be idempotent: it is called again after a transient error.
         """
-        return await self._transact(lambda one: work(one, *args, **more), is_write=True)
+        return await self._transact(
+            lambda connection: work(connection, *args, **more), is_write=True
+        )
 
     async def now(self, connection: AsyncConnection) -> datetime:
-        """The time that all machines share: the server's clock; with SQLite, this machine's."""
+        """The time of the clock that all processes share: the server's, or this machine's."""
         if not self.has_clock:
             return self.runtime.now()
+        # Not now(), which is the start of the transaction, perhaps long ago.
         result: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
         return result
 
@@ -128,6 +133,7 @@ class Database:
         # Patience starts at the first error, because a long transaction is work, not waiting.
         since_s, pause_s = math.inf, _FIRST_PAUSE_S
         while True:
+            # Otherwise each later step of the run would wait for the whole patience again.
             if self.given_up:
                 raise self.given_up[0]
             try:
@@ -136,6 +142,7 @@ class Database:
                 refusal = None if self.tls is None else self.tls.refusal(error)
                 if refusal is not None:
                     raise refusal from None
+
                 meaning, now_s = meaning_of(error), self.runtime.monotonic()
                 if meaning == Ending.OURS:
                     raise
@@ -146,6 +153,7 @@ class Database:
                 if self.stop.is_set() or left_s < _FIRST_PAUSE_S:
                     raise self._give_up(error) from error
                 log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
+                # With jitter, so that eight connections do not return at the same moment.
                 await self.runtime.sleep(min(pause_s * (0.5 + self.runtime.uniform() / 2), left_s))
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
@@ -162,6 +170,7 @@ class Database:
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         async with AsyncExitStack() as stack:
             if is_write:
+                # Before the shield, so that a writer still waiting for the gate can be cancelled.
                 await stack.enter_async_context(self.gate)
                 stack.enter_context(anyio.CancelScope(shield=True))
             if not self.is_file:
@@ -175,7 +184,7 @@ class Database:
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
-        """End what waits for the server in the block, after ``limit_s`` or soon after a stop.
+        """End the block after ``limit_s``, or soon after a stop, if the server does not answer.
 
         Raises:
             TimeoutError: it was ended, and its connection closed.
@@ -199,7 +208,7 @@ async def execute(connection: AsyncConnection, statement: Executable) -> int:
 
 
 async def delete_securely(connection: AsyncConnection) -> None:
-    """Let SQLite overwrite what this transaction deletes."""
+    """Let SQLite overwrite the bytes of rows that this transaction deletes."""
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
@@ -218,7 +227,7 @@ async def open_database(
     """The database for the duration of the block. It connects on first use.
 
     Args:
-        url: one that ``core.database_urls.check_store_url`` takes.
+        url: a URL that ``core.database_urls.check_store_url`` accepts.
         patience_s: total time to wait for the database: an unreachable or silent server, locks of
             other processes, and retries.
         idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused
@@ -244,7 +253,7 @@ async def open_database(
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(math.inf if database.is_file else _CLOSE_S):
                 await database.engine.dispose()
-            await database.engine.dispose(close=False)  # what a frozen server does not let go
+            await database.engine.dispose(close=False)  # connections of a server that hangs
 
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
@@ -262,6 +271,7 @@ def _postgresql(
     tls.warn()
     wait_s = min(_WAIT_S_MAX, patience_s)
     engine = _engine(
+        # `open_tls` has read these parameters, and asyncpg does not know all of them.
         url.difference_update_query(TLS_PARAMETERS),
         pool_size=_CONNECTIONS,
         max_overflow=0,
@@ -278,6 +288,7 @@ def _postgresql(
         **common,
     )
     settings = (
+        # A session that waits for a lock longer than this gets an error, and is retried.
         f"SET lock_timeout = {wait_s * 1000:.0f}; "
         f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}; "
         # A plan that is kept from when a table was empty reads all of it for each batch later.

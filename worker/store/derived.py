@@ -52,7 +52,7 @@ def _known_codes(column: str) -> frozenset[str]:
 
 
 def is_active(version: Any, at: Any) -> ColumnElement[bool]:
-    """Whether the restriction of a row is in effect at an instant; never NULL.
+    """Whether the restriction of a row is in effect at an instant. Never NULL.
 
     Args:
         version: the columns of a table with derived columns.
@@ -60,6 +60,7 @@ def is_active(version: Any, at: Any) -> ColumnElement[bool]:
     """
     return and_(
         version.restricts,
+        # A limit is NULL if the restriction has none.
         or_(version.effect_from.is_(None), version.effect_from <= at),
         or_(version.effect_until.is_(None), version.effect_until > at),
     )
@@ -72,6 +73,7 @@ def derive_again(connection: Connection) -> int:
         The number of corrected versions and drafts.
     """
     corrected = 0
+    # The rules are Python, so no single UPDATE can compute the columns.
     for table, key, derived in _outdated_rows(connection):
         is_row = and_(*(table.c[name] == value for name, value in key.items()))
         connection.execute(update(table).where(is_row).values(derived))
@@ -80,14 +82,14 @@ def derive_again(connection: Connection) -> int:
 
 
 async def count_outdated(connection: AsyncConnection) -> int:
-    """The number of versions and drafts whose derived columns differ from the rules."""
+    """The number of versions and drafts with derived columns that differ from the rules."""
     return await connection.run_sync(lambda sync: sum(1 for _ in _outdated_rows(sync)))
 
 
 def _outdated_rows(
     connection: Connection,
 ) -> Iterator[tuple[Table, Mapping[str, Any], Mapping[str, Any]]]:
-    """The versions and drafts whose derived columns differ from the rules.
+    """The versions and drafts with derived columns that differ from the rules.
 
     Yields:
         The table, the row's primary key, and the columns as the rules have them.

@@ -14,6 +14,7 @@ POSTGRESQL: Final = "postgresql"
 
 _INSERT: Final[Mapping[str, Any]] = {SQLITE: sqlite.insert, POSTGRESQL: postgresql.insert}
 _NOW: Final = {
+    # In the format of `iso_utc`, because SQLite compares times as texts.
     SQLITE: sa.literal_column("strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')", UtcTime),
     POSTGRESQL: sa.literal_column("CURRENT_TIMESTAMP", UtcTime),
 }
@@ -69,6 +70,7 @@ def row_parameters(
         for name in names:
             if isinstance(table.c[name].type, UtcTime):
                 columns[name] = [value and iso_utc(value) for value in columns[name]]
+        # Lists, not objects: names in each row would lengthen the text that SQLite parses.
         by_row = [*zip(*columns.values(), strict=True)]
         return {_ROWS: msgspec.json.encode(by_row).decode()}
     return columns
@@ -91,8 +93,9 @@ def is_any_of(
     """Whether a column has one of the values of a list.
 
     Args:
-        parameter: the name under which the list is given at execution, whatever its length.
+        parameter: the name of the parameter with the list.
     """
+    # One parameter for a list of any length, so that SQLAlchemy caches one statement, not many.
     if dialect == SQLITE:
         each = sa.func.json_each(sa.bindparam(parameter, type_=_JsonArray)).table_valued("value")
         return column.in_(sa.select(each.c.value))
@@ -105,7 +108,7 @@ def current_time(dialect: str) -> sa.ColumnElement[Any]:
 
 
 def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
-    """The whole days from one time to another, or to now if that is NULL; 0 if it is earlier."""
+    """The whole days from one time to another, or to now if it is NULL. 0 if it is earlier."""
     if dialect == SQLITE:
         end = sa.func.coalesce(sa.func.julianday(until), sa.func.julianday("now"))
         days = end - sa.func.julianday(since) + _ALMOST_NOTHING
@@ -131,12 +134,12 @@ def typed(dialect: str, kind: Kind, value: Any) -> sa.ColumnElement[Any]:
     """
     if dialect == SQLITE and getattr(value, "table", None) is None:
         is_number = kind in {Kind.INTEGER, Kind.BOOLEAN}
-        shown = sa.cast(value, sa.Integer if is_number else sa.Text)
+        typed_value = sa.cast(value, sa.Integer if is_number else sa.Text)
     elif dialect == POSTGRESQL and kind == Kind.DATE:
-        shown = sa.cast(value, sa.Date)
+        typed_value = sa.cast(value, sa.Date)
     else:
-        shown = value
-    return shown
+        typed_value = value
+    return typed_value
 
 
 def prepare_publication(connection: sa.Connection, drafts: Sequence[sa.Table]) -> None:
@@ -148,6 +151,7 @@ def prepare_publication(connection: sa.Connection, drafts: Sequence[sa.Table]) -
     """
     if connection.dialect.name == POSTGRESQL:
         analyse(connection, drafts)
+        # LOCAL: the pool's next transaction on this connection has the server's settings again.
         connection.execute(sa.text("SET LOCAL work_mem = '64MB'"))
         connection.execute(sa.text("SET LOCAL jit = off"))
 

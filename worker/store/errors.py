@@ -23,7 +23,7 @@ class Ending(enum.Enum):
 
     OURS = "the worker's own error: a constraint, a value, or a bug"
     LATER = "another attempt may succeed; 69 when patience is over"
-    MEND = "78: somebody has to mend it"
+    MEND = "78: the operator must fix it"
 
 
 _RESTORE: Final = (
@@ -49,10 +49,12 @@ _LOGIN_HINT: Final = (
     "database.password_file, or let pg_hba.conf trust this role"
 )
 _Mended: TypeAlias = tuple[str, str]
-"""What is wrong, and what to do, where somebody has to mend it."""
+"""The message and the hint of an error that the operator must fix."""
 _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
+    # A retry would send the same values.
     ("22", "23", sqlite3.SQLITE_CONSTRAINT): Ending.OURS,
     ("sqlalchemy.IntegrityError", "sqlalchemy.DataError", "asyncpg.DataError"): Ending.OURS,
+    # The whole class. The hint for a missing password is chosen later (``_LOGIN_REFUSED``).
     ("28",): (
         "{role} is refused by {database}",
         "check the user in database.url, database.password_file and the server's pg_hba.conf",
@@ -95,6 +97,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         _MODES,
     ),
     (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
+    # For 42501 the entry above is used: the whole SQLSTATE is looked up before its class.
     ("42", sqlite3.SQLITE_ERROR): (
         "a statement fails in {database}: views of another version, or tables changed by hand",
         _OTHER_OBJECTS,
@@ -102,8 +105,9 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
     ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,
 }
-"""By PostgreSQL's SQLSTATE or its class (its manual, appendix A); by SQLite's result code, of which
-the low byte counts (sqlite.org/rescode); or by the error's class. Any other error is ours.
+"""Classes of errors, by PostgreSQL's SQLSTATE or its first two characters (its manual, appendix A),
+by the low byte of SQLite's result code (sqlite.org/rescode), or by the name of the Python class.
+All other errors are the worker's own.
 """
 _LOGIN_REFUSED: Final = "28P01"
 _BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign in signs}
@@ -111,8 +115,8 @@ _BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign i
 
 def meaning_of(fault: BaseException) -> Ending:
     """The class of an error of SQLAlchemy, of a driver, or of the network."""
-    found = _looked_up(fault)
-    return found if isinstance(found, Ending) else Ending.MEND
+    meaning = _looked_up(fault)
+    return meaning if isinstance(meaning, Ending) else Ending.MEND
 
 
 def _looked_up(fault: BaseException) -> Ending | _Mended:
@@ -125,8 +129,9 @@ def _signs(fault: BaseException) -> Iterator[str | int]:
     yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
     state = getattr(cause, "sqlstate", None) or ""
     yield from (state, state[:2])
-    for one in (fault,) if cause is fault else (cause.__cause__, cause, fault):
-        for kind in type(one).__mro__:
+    # SQLAlchemy's error contains its adapter's error, which asyncpg's own error has caused.
+    for error in (fault,) if cause is fault else (cause.__cause__, cause, fault):
+        for kind in type(error).__mro__:
             package = kind.__module__.partition(".")[0]
             yield kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
 
@@ -134,6 +139,8 @@ def _signs(fault: BaseException) -> Iterator[str | int]:
 def plain_reason(fault: BaseException) -> str:
     """The driver's reason in a line, without statement, parameters or values."""
     cause = getattr(fault, "orig", None) or fault
+    # Further lines have the statement and the row. Quotes, parentheses and long numbers in the
+    # first line may have values, even an identifier.
     words = str(cause).split("\n", 1)[0]
     words = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\d{6,}", "…", words)
     return f"{type(cause).__name__}: {words[:200] or 'no answer in time'}"
@@ -151,17 +158,19 @@ def described(fault: BaseException, url: URL) -> WorkerError:
     path = Path(url.database or "").absolute()
     if isinstance(meaning, Ending):
         is_file = url.get_backend_name() == "sqlite"
+        # A full disk appears as an I/O error or a busy file, so it is checked first.
         room = want_of_room(path) if is_file else ""
         place = room or f"asked was {path if is_file else place_of(url.render_as_string())}"
         hint = _ROOM if room else _LATER_FILE if is_file else _LATER_SERVER
         return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
-    what, hint = meaning
+    message, hint = meaning
+    # Without a password, its file is more likely to be missing than the role to be wrong.
     if url.password is None and _LOGIN_REFUSED in _signs(fault):
         hint = _LOGIN_HINT
-    what = what.format(
+    message = message.format(
         role=f"the role {url.username}" if url.username else "the role of this account",
         database=name + (f" at {url.host}" if url.host else ""),
         path=path,
     )
-    return ConfigurationError(f"{what} ({reason})", hint=hint)
+    return ConfigurationError(f"{message} ({reason})", hint=hint)

@@ -1,6 +1,6 @@
-"""How persons are keyed in a store, and which PTS fills it. The first run decides both.
+"""The identity of a store: its person keys, and its PTS. The first run sets both.
 
-Both are checked before the first request. Also stores which contract a probe has proven.
+Both are checked before the first request. Also stores the contract of the last successful probe.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ from worker.store.schema.tables import run, store_identity
 
 
 async def stored_identity(connection: AsyncConnection) -> Row[Any]:
-    """The row of ``store_identity``; its texts are empty before the first run."""
+    """The row of ``store_identity``. Its texts are empty before the first run."""
     return (await connection.execute(select(store_identity))).one()
 
 
 def require_identity(stored: Row[Any], identity: Identity) -> None:
-    """Refuse a store whose person keys were made in another way.
+    """Refuse a store with person keys of another identity mode or another pseudonym key.
 
-    Under another pseudonym key every known person would look departed and every one read new.
+    Otherwise, all persons in the store would look departed, and all persons on the roster new.
 
     Args:
         stored: ``stored_identity``.
@@ -37,6 +37,7 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
             f"{stored.identity}",
             hint="set privacy.identity back, or create a new database",
         )
+    # Before the first run there is no key to compare with.
     if stored.identity and stored.key_check != identity.key_check:
         raise ConfigurationError(
             "privacy.pseudonym_key_file: this is not the key that the database was created with",
@@ -46,22 +47,23 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
 
 
 async def see_identity(database: Database, identity: Identity) -> None:
-    """``require_identity`` of the database's store.
+    """Compare the stored identity with that of the configuration (``require_identity``).
 
     Raises:
-        ConfigurationError: as there.
+        ConfigurationError: the identity mode or the key differs.
     """
     require_identity(await database.read(stored_identity), identity)
 
 
 async def check_identity(lease: Lease, identity: Identity) -> None:
-    """``require_identity``. The first run stores its identity.
+    """Like ``see_identity``, but the first run stores its identity.
 
     Raises:
-        ConfigurationError: as there.
+        ConfigurationError: the identity mode or the key differs.
         LeaseLostError: another holder took over.
     """
 
+    # Check and write in one transaction, so that two first runs cannot both set an identity.
     async def work(connection: AsyncConnection) -> None:
         require_identity(await stored_identity(connection), identity)
         await connection.execute(
@@ -86,6 +88,7 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
     """
 
     async def work(connection: AsyncConnection) -> None:
+        # An accepted address replaces the stored one, so the flag is needed for one run only.
         if not is_accepted:
             await require_service(connection, service)
         await connection.execute(update(store_identity).values(service=service))
@@ -100,6 +103,7 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
         ConfigurationError: the store was filled from another PTS.
     """
     noted = (await stored_identity(connection)).service
+    # A run notes its progress with the first complete read.
     has_read = await connection.execute(
         select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
     )
@@ -113,7 +117,7 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
 
 
 async def is_proven(connection: AsyncConnection, contract: str) -> bool:
-    """Whether the last probe that succeeded was made under this contract.
+    """Whether the last successful probe used this contract.
 
     Args:
         contract: ``core.contract.fingerprints`` of the configured areas.
@@ -122,7 +126,7 @@ async def is_proven(connection: AsyncConnection, contract: str) -> bool:
 
 
 async def note_probe(database: Database, contract: str) -> None:
-    """Remember that a probe succeeded under this contract.
+    """Record that a probe with this contract succeeded.
 
     Raises:
         WorkerError: the database is unavailable or read-only.

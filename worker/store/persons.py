@@ -1,8 +1,8 @@
-"""Queries about persons: the story of one person (``explain``), and open failures.
+"""Queries about persons: the history of one person (``explain``), and open failures.
 
-The story comes from the views. Failures come from the latest run. An unpublished run leaves its
-failures in its drafts until the next run starts. For areas that it did not read, the failures of
-the last publication apply.
+The history comes from the views, so ``explain`` shows the same rows as a report. Failures come from
+the latest run. An unpublished run leaves its failures in its drafts until the next run starts. For
+areas that it did not read, the failures of the last publication apply.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,20 +27,19 @@ _OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
 async def person_story(
     connection: AsyncConnection, person_key: str, number: int, *, is_past: bool = False
 ) -> dict[str, Any] | None:
-    """The person's row, and of each area that of the freshness and those of the history.
-
-    The store decides which publication counts. No clock is involved.
+    """The stored data of one person: labels and runs, and for each area its freshness and history.
 
     Args:
-        number: the publication that counts. A restriction is shown if its readers saw it.
-        is_past: omit columns and rows that its readers did not see.
+        number: the number of a publication. ``is_shown`` marks the restrictions that readers saw
+            at it. No clock is involved.
+        is_past: omit the other restrictions.
 
     Returns:
-        None if the store does not have the key. An area that was never read, or of a person who
-        departed, has no column of the freshness.
+        None for an unknown key. The columns of freshness are missing if the area was never read,
+        or the person has departed.
     """
-    found = await _person(connection, person_key)
-    if found is None:
+    labels_and_runs = await _person(connection, person_key)
+    if labels_and_runs is None:
         return None
     reads = {row["area"]: row for row in await _rows(connection, FRESHNESS, person_key)}
     areas = []
@@ -48,16 +47,17 @@ async def person_story(
         versions = await _rows(connection, HISTORY[area.name], person_key)
         for row in versions:
             row["is_shown"] = _is_shown(row, number)
-        shown = [row for row in versions if row["is_shown"] or not is_past]
-        shown.sort(key=itemgetter("opened_publication", "restriction_id"))
-        areas.append({"area": area.name} | reads.get(area.name, {}) | {"restrictions": shown})
-    return {**found, "areas": areas}
+        restrictions = [row for row in versions if row["is_shown"] or not is_past]
+        restrictions.sort(key=itemgetter("opened_publication", "restriction_id"))
+        read = reads.get(area.name, {})
+        areas.append({"area": area.name} | read | {"restrictions": restrictions})
+    return {**labels_and_runs, "areas": areas}
 
 
 async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any] | None:
     """The person's row with the times of its runs, or None."""
     first, departed = run.alias("first"), run.alias("departed")
-    found = await connection.execute(
+    rows = await connection.execute(
         select(
             person.c.local_ref,
             person.c.cohort,
@@ -66,10 +66,11 @@ async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any
             departed.c.published_at.label("departed_at"),
         )
         .join(first, first.c.publication_no == person.c.first_no)
+        # Most persons have no departure.
         .outerjoin(departed, departed.c.publication_no == person.c.departed_no)
         .where(person.c.person_key == person_key)
     )
-    row = found.mappings().one_or_none()
+    row = rows.mappings().one_or_none()
     return None if row is None else dict(row)
 
 
@@ -77,8 +78,8 @@ async def _rows(connection: AsyncConnection, view: View, person_key: str) -> lis
     """The person's rows of a view, without the identifying columns."""
     table = view.table()
     columns = (column for column in table.c if column.name not in _OF_THE_PERSON)
-    found = await connection.execute(select(*columns).where(table.c.person_key == person_key))
-    return [dict(row) for row in found.mappings()]
+    rows = await connection.execute(select(*columns).where(table.c.person_key == person_key))
+    return [dict(row) for row in rows.mappings()]
 
 
 def _is_shown(version: Mapping[str, Any], number: int) -> bool:
@@ -91,7 +92,7 @@ class OpenFailure(Value, frozen=True, kw_only=True):
     """One area of one person that cannot be read at present.
 
     Attributes:
-        person_key: the key in the store; None where that is the identifier.
+        person_key: the key in the store. None in plain mode, where the key is the identifier.
         reason: without any value of the answer.
         attempts: HTTP attempts of the last read.
         runs: runs in a row in which it failed.
@@ -112,20 +113,21 @@ class OpenFailure(Value, frozen=True, kw_only=True):
 
 async def list_failures(connection: AsyncConnection) -> Sequence[OpenFailure]:
     """Open failures, those that last longest first."""
-    found = await open_failures(connection)
-    in_order = select(found).order_by(found.c.first_at, found.c.person_id, found.c.area)
-    return await _read(connection, in_order)
+    failures = await open_failures(connection)
+    order = failures.c.first_at, failures.c.person_id, failures.c.area
+    return await _read(connection, select(failures).order_by(*order))
 
 
 async def failures_of(connection: AsyncConnection, person_key: str) -> Sequence[OpenFailure]:
     """Open failures of one person."""
     failures = await open_failures(connection)
-    mine = select(failures).where(failures.c.person_key == person_key)
-    return await _read(connection, mine.order_by(failures.c.area))
+    of_person = select(failures).where(failures.c.person_key == person_key)
+    return await _read(connection, of_person.order_by(failures.c.area))
 
 
 async def open_failures(connection: AsyncConnection) -> Subquery:
     """Every open failure, with the fields of ``OpenFailure``."""
+    # No run has the number 0, so without an unpublished run no drafts are joined.
     latest = await unpublished_run(connection) or 0
     return _published_failures(latest).union_all(_drafted_failures(latest)).subquery("failures")
 
@@ -157,13 +159,14 @@ def _published_failures(latest: int) -> Select[Any]:
         .where(
             row.failure_kind.is_not(None),
             person.c.departed_no.is_(None),
+            # An anti-join: no read of the latest run matches.
             draft_area.c.state.is_(None),
         )
     )
 
 
 def _drafted_failures(latest: int) -> Select[Any]:
-    """The failures of the latest run, counted on from those of the last publication."""
+    """The failures of the latest run, added to the series of earlier failures in the same area."""
     read, before = draft_area.c, person_area.c
     is_same = and_(before.person_id == read.person_id, before.area == read.area)
     has_draft = and_(draft.c.run_id == read.run_id, draft.c.person_id == read.person_id)
@@ -182,6 +185,7 @@ def _drafted_failures(latest: int) -> Select[Any]:
             read.read_at,
         )
         .join_from(draft_area, draft, has_draft)
+        # A new person has only drafts, neither a row here nor in `person_area`.
         .outerjoin(person, person.c.person_id == read.person_id)
         .outerjoin(person_area, is_same)
         .where(read.run_id == latest, read.state == FAILED)
@@ -197,15 +201,16 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
         run.c.kind == RunKind.SYNC,
         run.c.status.in_((RunStatus.PUBLISHED, RunStatus.WITHHELD)),
     )
-    found = await connection.execute(
+    rows = await connection.execute(
         select(run.c.run_id, run.c.status).where(counts).order_by(run.c.run_id.desc()).limit(1)
     )
-    row = found.one_or_none()
-    gone = (RunStatus.PUBLISHED, RunStatus.ABANDONED)
-    return None if row is None or row.status in gone else row.run_id
+    row = rows.one_or_none()
+    without_drafts = (RunStatus.PUBLISHED, RunStatus.ABANDONED)
+    return None if row is None or row.status in without_drafts else row.run_id
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:
+    # In plain mode the key is the national identifier, which no list of failures may show.
     is_plain = (await stored_identity(connection)).identity == "plain"
     rows = await connection.execute(statement)
     return [

@@ -1,8 +1,8 @@
 """The access log, and the removal of one person: versions, their row, and drafts of every run.
 
-The totals of runs stay in the ledger: they identify no one. No text about somebody else holds an
-identifier (``masking``). Backups, replicas, archived WAL and exported files are out of reach;
-the operator must handle them.
+The totals of runs stay in the ledger, because they identify no one. Texts in other rows contain no
+identifiers (``masking``). The operator must handle backups, replicas, archived WAL and exported
+files, which this program cannot reach.
 """
 
 import sqlite3
@@ -59,17 +59,18 @@ async def record_access(
     The row names only persons in the store, so that a look-up after ``erase`` leaves no key.
 
     Args:
-        person_key: the person, by the key of the store; None if all persons were accessed.
+        person_key: the person's key in the store. None if all persons were accessed.
 
     Raises:
         UnavailableError: the database cannot be used after all retries.
         ConfigurationError: the database cannot be written until someone fixes the cause.
     """
-    known = person_key if person_key and await count_traces(database, person_key) else None
+    is_stored = bool(person_key and await count_traces(database, person_key))
+    logged_key = person_key if is_stored else None
 
     async def work(connection: AsyncConnection) -> None:
         at = await database.now(connection)
-        row = {"accessed_at": at, "person_key": known, **msgspec.structs.asdict(access)}
+        row = {"accessed_at": at, "person_key": logged_key, **msgspec.structs.asdict(access)}
         await connection.execute(sa.insert(access_log).values(row))
 
     await database.write(work)
@@ -89,7 +90,7 @@ async def count_traces(database: Database, person_key: str) -> Mapping[str, int]
 
 
 def _traces(person_key: str) -> Mapping[sa.Table, sa.ColumnElement[bool]]:
-    """Which rows of each table are the person's, in the order in which they go."""
+    """The condition for the person's rows in each table, in the order of deletion."""
     drafted = sa.select(draft.c.run_id, draft.c.person_id).where(draft.c.person_key == person_key)
     published = sa.select(person.c.person_id).where(person.c.person_key == person_key)
     reads = {
@@ -97,6 +98,7 @@ def _traces(person_key: str) -> Mapping[sa.Table, sa.ColumnElement[bool]]:
         for table in (*CHANGES.values(), draft_area)
     }
     rows = {table: table.c.person_id.in_(published) for table in (*VERSIONS.values(), person_area)}
+    # `draft` and `person` after the tables that find their rows through them.
     return {
         **reads,
         draft: draft.c.person_key == person_key,
@@ -108,8 +110,8 @@ def _traces(person_key: str) -> Mapping[sa.Table, sa.ColumnElement[bool]]:
 async def erase_traces(lease: Lease, person_key: str) -> None:
     """Remove the person in one transaction, and their key from the access log.
 
-    If the roster still names the person, an open run that the next ``sync`` continues reads them
-    again.
+    If the person is still on the roster, the next ``sync`` reads them again, even if it resumes an
+    open run that has read them before.
 
     Raises:
         LeaseLostError: another holder took over. Nothing was removed.
@@ -119,7 +121,7 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
         await delete_securely(connection)
         number = await last_publication_no(connection)
         now = await lease.database.now(connection)
-        said = (
+        columns = (
             sa.literal(number),
             sa.literal(now, UtcTime()),
             sa.literal("erase"),
@@ -129,12 +131,13 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
         await connection.execute(
             sa.insert(change_feed).from_select(
                 ("publication_no", "happened_at", "op", "person_id"),
-                sa.select(*said).where(person.c.person_key == person_key),
+                sa.select(*columns).where(person.c.person_key == person_key),
             )
         )
         for table, condition in _traces(person_key).items():
             await connection.execute(sa.delete(table).where(condition))
         await connection.execute(
+            # The rows stay as evidence of the access. A trigger allows only this update.
             sa.update(access_log)
             .where(access_log.c.person_key == person_key)
             .values(person_key=None)
@@ -144,16 +147,17 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
 
 
 _NEXT: Final = sa.text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
-"""All that has ended, the erasure too, is before this transaction id."""
+"""The next transaction id. Those of all finished transactions, also of the erasure, are lower."""
 _HOLDERS: Final = sa.text("""
     SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
             WHERE datname = current_database() OR datname IS NULL
         UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
     WHERE age(oldest) > age(CAST(CAST(:erased AS text) AS xid))
 """)
-"""How many snapshots may still see rows that were deleted before an id: of sessions here, standbys
-and slots. This session's own counts, like that of VACUUM FULL: it begins with the oldest
-transaction on the server that has written, in any database, or is prepared."""
+"""The number of snapshots that may still see rows deleted before an id: of this database's
+sessions, of standbys and of replication slots. This session's own snapshot counts as well, because
+that of VACUUM FULL is as old: it starts with the server's oldest transaction that has written or is
+prepared, in any database."""
 _NOT_OURS: Final = sa.text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
@@ -180,6 +184,7 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
         ConfigurationError: only the owner of the tables can do it.
     """
     try:
+        # SQLite's VACUUM fails beside another write, also one of this process.
         async with database.gate:
             with anyio.CancelScope(shield=True):
                 if database.dialect.name == "sqlite":
@@ -216,6 +221,7 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
                     "done, but the files still contain the old bytes: another role owns the tables",
                     hint="run the same `pts-worker erase` again as that role",
                 )
+            # VACUUM runs in any case: it removes the rows that no snapshot needs.
             is_over = await _wait_for_holders(database, connection)
             await connection.exec_driver_sql(f"VACUUM ({options}) {', '.join(tables)}")
             if not is_over:

@@ -1,7 +1,8 @@
 """The file of a SQLite database, and how its connections and transactions begin.
 
-SQLite gives the mode of the file to what it keeps beside it (its source, ``findCreateFileMode``),
-so both are right if the file was made so. ``worker.trusted_files`` judges who else may reach it.
+SQLite creates the ``-wal`` and ``-shm`` files with the mode of the database file (its source,
+``findCreateFileMode``), so only that mode has to be set. ``worker.trusted_files`` checks whether
+other accounts can reach the file.
 """
 
 import os
@@ -24,7 +25,7 @@ _ROOM_MIN: Final = 64 * _MIB
 _SHARED_BYTES: Final = 64 * 1024
 """More than the initial size of the ``-shm`` and ``-wal`` files beside a database."""
 _WAL_PAGES: Final = 5_000
-"""How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
+"""The size of SQLite's write-ahead log before a checkpoint, in pages (20 MB).
 
 Keys are random, so each batch writes pages across all indexes. SQLite's default of 1,000 pages
 would write the same pages again after every second batch.
@@ -40,7 +41,7 @@ WRITE: Final = "pts_write"
 
 
 def file_of(url: URL) -> Path | None:
-    """The absolute path of a database's file; None for a server."""
+    """The absolute path of a database's file. None for a server."""
     return Path(str(url.database)).absolute() if url.get_backend_name() == "sqlite" else None
 
 
@@ -102,7 +103,8 @@ def require_writable(path: Path) -> None:
     """
     files = (Path(f"{path}{suffix}") for suffix in ("", *SQLITE_SUFFIXES))
     there = [place for place in (path.parent, *files) if not is_missing(place)]
-    closed = [str(one) for one in there if not os.access(one, os.W_OK, effective_ids=True)]
+    # The effective user counts, because SQLite opens the file as that user.
+    closed = [str(place) for place in there if not os.access(place, os.W_OK, effective_ids=True)]
     if closed:
         raise ConfigurationError(
             f"the database file {path} cannot be written: this account may not write "
@@ -140,13 +142,14 @@ def set_rules(engine: AsyncEngine, *, is_group_readable: bool) -> None:
     @event.listens_for(engine.sync_engine, "do_connect")
     def before_connect(*_: Any) -> None:
         if is_missing(path):
-            # The file gets its mode as it is made, whatever the umask or the folder's default ACL.
-            # If something prevents that, SQLite reports it, too.
+            # The file has its mode from the start, regardless of the umask or the folder's default
+            # ACL. If the file cannot be created, SQLite reports it.
             with suppress(OSError):
                 write_new(path, b"", mode=0o640 if is_group_readable else 0o600)
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
+        # Without this, the driver begins a transaction by itself before a write.
         connection.isolation_level = None
         cursor = connection.cursor()
         if _free_bytes(path) < _SHARED_BYTES:

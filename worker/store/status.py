@@ -1,6 +1,6 @@
-"""The present state of the ledger and the proofs: for ``status``, ``doctor``, metrics.
+"""Queries about runs and their state, for ``status``, ``doctor`` and metrics.
 
-Nothing here writes, or waits for an active run.
+They only read, and do not wait for an active run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     """One run of the ledger.
 
     Attributes:
-        turns: number of run attempts; more than one for a continued run.
+        turns: number of run attempts. More than one for a continued run.
         totals: the counters of the ``run`` table by column name. For an unpublished run, persons
             and requests so far.
     """
@@ -72,7 +72,7 @@ class Publication(Value, frozen=True, kw_only=True):
 
 
 class AreaStaleness(Value, frozen=True, kw_only=True):
-    """The published state of one area: persons in it, and those whose state is stale."""
+    """The numbers of persons and of stale persons in one area."""
 
     area: str
     persons: int
@@ -80,10 +80,10 @@ class AreaStaleness(Value, frozen=True, kw_only=True):
 
 
 class DepartedPerson(Value, frozen=True, kw_only=True):
-    """A person who left the roster, and whose rows are still stored.
+    """A departed person with rows in the store.
 
     Attributes:
-        person_key: the key in the store; None where that is the identifier.
+        person_key: the key in the store. None in plain mode, where the key is the identifier.
     """
 
     person_key: str | None
@@ -93,7 +93,7 @@ class DepartedPerson(Value, frozen=True, kw_only=True):
 
 
 class Example(Value, frozen=True, kw_only=True):
-    """A restriction that a withheld run would remove, or a person who is missing from its roster.
+    """A restriction that a withheld run would remove, or a person missing from its roster.
 
     Attributes:
         person: the reference of the roster, else the beginning of the pseudonym.
@@ -132,7 +132,7 @@ class FailureCount(Value, frozen=True, kw_only=True):
 
 
 def place_of_database(database: Database) -> str:
-    """The absolute path of a SQLite file; else host, port and name, without user or password."""
+    """The absolute path of a SQLite file, or a server's host, port and database. No user name."""
     url = database.engine.url
     file = file_of(url)
     return str(file) if file else f"{place_of(url.render_as_string())}/{url.database or ''}"
@@ -148,9 +148,11 @@ async def engine_of(database: Database) -> str:
         if database.dialect.name == "sqlite":
             return f"SQLite {await value(select(func.sqlite_version()))}"
         version = await value(select(func.current_setting("server_version")))
+        # Linux distributions append the version of their package.
         engine = f"PostgreSQL {version.split(' ')[0]}"
         if database.tls is None:
             return engine
+        # Only the driver's socket shows which encryption was negotiated.
         driver = (await connection.get_raw_connection()).driver_connection
         return f"{engine} ({database.tls.describe(driver)})"
 
@@ -159,8 +161,8 @@ async def engine_of(database: Database) -> str:
 
 async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFacts]:
     """The latest runs, latest first."""
-    found = await connection.execute(select(run).order_by(run.c.run_id.desc()).limit(limit))
-    return [_facts(row) for row in found]
+    rows = await connection.execute(select(run).order_by(run.c.run_id.desc()).limit(limit))
+    return [_facts(row) for row in rows]
 
 
 async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
@@ -188,13 +190,13 @@ async def _last_published(
     connection: AsyncConnection, *conditions: ColumnElement[bool]
 ) -> Row[Any] | None:
     """The last published run of those that meet the conditions."""
-    found = await connection.execute(
+    rows = await connection.execute(
         select(run)
         .where(run.c.publication_no.is_not(None), *conditions)
         .order_by(run.c.publication_no.desc())
         .limit(1)
     )
-    return found.one_or_none()
+    return rows.one_or_none()
 
 
 async def read_standing(read: Read) -> Standing:
@@ -205,6 +207,7 @@ async def read_standing(read: Read) -> Standing:
     """
 
     async def work(connection: AsyncConnection) -> Standing:
+        # Otherwise a publication between the queries would mix two states.
         await begin_snapshot(connection)
         runs, fresh = RUN.table(), FRESHNESS.table()
         success, published = (
@@ -215,23 +218,26 @@ async def read_standing(read: Read) -> Standing:
                 ).where(runs.c.status == RunStatus.PUBLISHED, runs.c.kind == RunKind.SYNC)
             )
         ).one()
-        known = select(func.count(fresh.c.person_key.distinct()))
-        stale = known.where(fresh.c.is_stale == true(), fresh.c.is_missing == false())
+        # A person has a row for each area.
+        persons = select(func.count(fresh.c.person_key.distinct()))
+        # Missing persons are not read, so their stale state is no failure.
+        stale = persons.where(fresh.c.is_stale == true(), fresh.c.is_missing == false())
         return Standing(
             last_success_at=success,
             last_published_at=published,
             persons_stale=(await connection.execute(stale)).scalar_one(),
-            persons_known=(await connection.execute(known)).scalar_one(),
+            persons_known=(await connection.execute(persons)).scalar_one(),
         )
 
     return await read(work)
 
 
 async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPerson]:
-    """Persons who left the roster, the longest departed first."""
+    """Departed persons, the longest departed first."""
     is_plain = (await stored_identity(connection)).identity == "plain"
     rows = await connection.execute(
         select(
+            # The key is the identifier in plain mode, so it does not leave the database.
             null().label("person_key") if is_plain else person.c.person_key,
             person.c.local_ref,
             person.c.cohort,
@@ -246,8 +252,9 @@ async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPers
 async def withheld_run(connection: AsyncConnection) -> Withheld | None:
     """The counts and examples of the latest run, if it was withheld.
 
-    Persons and restrictions that were erased since are no examples.
+    Persons and restrictions erased since then are not in the examples.
     """
+    # Only the latest run: after a later publication, these counts would mislead.
     latest = select(run).order_by(run.c.run_id.desc()).limit(1)
     row = (await connection.execute(latest)).one_or_none()
     if row is None or row.status != RunStatus.WITHHELD or row.guard is None:
@@ -257,13 +264,14 @@ async def withheld_run(connection: AsyncConnection) -> Withheld | None:
     key = null() if is_plain else func.substr(person.c.person_key, 1, _KEY_SHOWN)
     name = func.coalesce(person.c.local_ref, key).label("person")
     missing = select(name).where(person.c.person_id.in_(facts.missing_examples))
-    going = [area for area in facts.areas if area.removed or area.lost]
+
+    changed_areas = [area for area in facts.areas if area.removed or area.lost]
     return Withheld(
         run_id=row.run_id,
         areas=tuple(
             [
                 await _withheld_area(connection, area, name, facts.examples[area.area])
-                for area in going
+                for area in changed_areas
             ]
         ),
         persons_before=facts.persons_before,
@@ -276,10 +284,11 @@ async def _withheld_area(
     connection: AsyncConnection, facts: AreaFacts, name: ColumnElement[str], versions: Sequence[int]
 ) -> WithheldArea:
     version = VERSIONS[facts.area].c
-    going = select(name, version.restriction_id).join(
+    # Joined by row ids: after an erasure, nothing matches.
+    restrictions = select(name, version.restriction_id).join(
         person, person.c.person_id == version.person_id
     )
-    examples = going.where(version.version_id.in_(versions)).order_by(version.version_id)
+    examples = restrictions.where(version.version_id.in_(versions)).order_by(version.version_id)
     return WithheldArea(
         area=facts.area,
         open_before=facts.open_before,
@@ -306,8 +315,9 @@ async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]
         .where(view.c.is_missing == false())
         .group_by(view.c.area)
     )
-    found = {row.area: AreaStaleness(**row) for row in rows.mappings()}
-    return [found[area.name] for area in AREAS if area.name in found]
+    by_area = {row.area: AreaStaleness(**row) for row in rows.mappings()}
+    # An area that was never read has no rows in the view.
+    return [by_area[area.name] for area in AREAS if area.name in by_area]
 
 
 async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:

@@ -81,8 +81,8 @@ class Producer(msgspec.Struct, kw_only=True):
     def _halves(self, pass_: Pass) -> Sequence[int | None]:
         """Split the persons of a resumed run into two halves, in a different order each time.
 
-        If the response for one person crashes the process, the other persons are still read,
-        because no person is always last.
+        If the response for one person always crashes the process, the order of the next attempt
+        lets the other persons be read before it.
         """
         return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
 
@@ -101,7 +101,7 @@ class Producer(msgspec.Struct, kw_only=True):
     async def _tasks(
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
-        """The tasks of the persons of a chunk, or of one half of them."""
+        """The tasks for the persons of a chunk, or for one half of them."""
         # From the last line, so that the first line of each person counts.
         entries = [entry for entry in reversed(chunk) if self._is_sent(entry)]
         sent = [self._person(entry) for entry in entries]
@@ -116,16 +116,17 @@ class Producer(msgspec.Struct, kw_only=True):
         chosen = await self.store.chosen(keys) if pass_.number == 1 else None
         if chosen is None:
             chosen = dict.fromkeys(keys, frozenset(pass_.areas))
-        every = [
+        # A person without an area to read is only counted.
+        all_tasks = [
             self._task(person, drafts.get(key), pass_, chosen[key])
             for key, person in zip(keys, persons, strict=True)
         ]
-        tasks = [task for task in every if task.areas]
+        tasks = [task for task in all_tasks if task.areas]
         if pass_.number == 1 and half != 1:
             self._count_other_cohorts(entries, sent, pending, drafts)
         if pass_.number == 1:
             self.progress.persons_asked += len(tasks)
-            self.progress.persons_skipped += len(every) - len(tasks)
+            self.progress.persons_skipped += len(all_tasks) - len(tasks)
         return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
 
     def _hash(self, person_key: str) -> int:
@@ -161,7 +162,8 @@ class Producer(msgspec.Struct, kw_only=True):
         Args:
             entries: the lines of a chunk that are sent, from its last line to its first.
             sent: their persons.
-            pending: persons who were pending when the chunk was taken. Some may be written by now.
+            pending: persons with a pending task when the chunk was taken. Some may be written by
+                now.
         """
         first_no = self.store.handle.pass_no(1)
         cohorts = {person.person_key: person.cohort for person in sent}
@@ -172,7 +174,7 @@ class Producer(msgspec.Struct, kw_only=True):
                 self.progress.count_other_cohort(entry.where)
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
-        """Count the lines of the roster, and mark the persons whom PTS must not be asked about."""
+        """Count the lines of the roster, and mark persons with an identifier that is not sent."""
         not_sent: list[str] = []
         for entry in chunk:
             if isinstance(entry, RosterLineError):

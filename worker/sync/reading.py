@@ -142,7 +142,7 @@ class AreaReader:
         breaker = self.breakers[area]
         while breaker.state is not State.GIVEN_UP:
             await self._until_due(breaker)
-            # The first probe goes at once: it may show that only these persons fail.
+            # The first probe is sent at once: it may show that only these persons fail.
             if not breaker.failed_probes:
                 await self._probe(breaker)
                 continue
@@ -214,7 +214,7 @@ class AreaReader:
         return breaker.errors[-1].hint or self._verdict(breaker).hint
 
     def slowness(self) -> str:
-        """Why requests wait, or are sent more slowly than configured; empty if neither."""
+        """Why requests wait, or are sent more slowly than configured. Empty if neither."""
         for breaker in self.breakers.values():
             if breaker.is_open and not self.pace.is_paused:
                 return (
@@ -225,7 +225,7 @@ class AreaReader:
         return self.pace.slowness()
 
     def slowed_by(self) -> tuple[str, ...]:
-        """Why this run was slower than configured, for its summary; empty if it was not."""
+        """Why this run was slower than configured, for its summary. Empty if it was not."""
         reasons = [*self.pace.slowed_by()]
         open_s = max(breaker.open_s for breaker in self.breakers.values())
         if open_s >= 1:

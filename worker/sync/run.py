@@ -29,7 +29,7 @@ class Run:
     """One run and its dependencies, wired by ``run_sync``.
 
     Attributes:
-        accept_removals: a person accepts what the last withheld run counted, and a tenth more.
+        accept_removals: the operator accepts the counts of the last withheld run, plus a tenth.
     """
 
     pipeline: Pipeline
@@ -44,19 +44,21 @@ class Run:
     _failures: Sequence[FailureCount] = field(default=(), init=False)
 
     async def execute(self) -> RunReport:
-        """Run it and report how it ended; a ``WorkerError`` becomes the report's exit code.
+        """Execute the run. A ``WorkerError`` ends it and becomes the report's exit code.
 
         Raises:
-            LeaseLostError: another process took the lease; nothing more may be written.
+            LeaseLostError: another process took the lease, so nothing more may be written.
         """
         handle, is_sync = self.store.handle, self.store.handle.kind == RunKind.SYNC
         self._began_at = self.runtime.now()
         log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         try:
             await self._read()
+            # A sync without reads is published as well: its roster may depart persons.
             if not (is_sync or self.progress.persons_asked):
                 return await self._abandon()
             return await self._publish(may_depart=is_sync and not self.progress.roster_faults)
+        # Without the lease, not even the end of the run may be recorded.
         except LeaseLostError:
             raise
         except WorkerError as error:
@@ -68,6 +70,7 @@ class Run:
         try:
             await self.pipeline.work()
         finally:
+            # Also after an error, because the report of an interrupted run shows it.
             self._slowed = reader.slowed_by()
         self._given_up = tuple(area for area in reader.breakers if area not in reader.areas)
         self._failures = await self.store.failures()
@@ -109,7 +112,7 @@ class Run:
         return self._report(RunStatus.ABANDONED, code, *reasons, totals=totals)
 
     async def _end(self, error: WorkerError) -> RunReport:
-        """Record how the run ended; it has ended so, too, if that cannot be recorded."""
+        """Record the end of the run, and report it even if it cannot be recorded."""
         is_withheld = isinstance(error, WithheldError)
         status = RunStatus.WITHHELD if is_withheld else RunStatus.INTERRUPTED
         try:
@@ -121,10 +124,14 @@ class Run:
                 await self.store.interrupt(error.exit_code, error.message, self.progress)
         except LeaseLostError:
             raise
-        except WorkerError as fault:
-            log.error("run.not_recorded", reason=fault.message, hint=fault.hint)  # noqa: TRY400
+        except WorkerError as record_error:
+            # The next run finds this one as running, and resumes or abandons it.
+            log.error(  # noqa: TRY400
+                "run.not_recorded", reason=record_error.message, hint=record_error.hint
+            )
         details = [*self._failure_reasons()] if is_withheld else []
         asked = self.progress.persons_asked
+        # Few persons are weak evidence about PTS, so the report shows their number.
         if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS and asked:
             details = [f"this backfill requested only {counted(asked, 'person')}"]
         return self._report(status, error.exit_code, error.message, *details, error.hint)

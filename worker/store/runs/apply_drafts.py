@@ -57,7 +57,8 @@ def forget_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
 
 
 def forget_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
-    """Delete reads and changes of persons whose draft is gone."""
+    """Delete reads and changes of persons without a draft."""
+    # These tables have no foreign key to `draft`, so its deletions do not cascade.
     for table in (draft_area, *CHANGES.values()):
         has_draft = sa.exists().where(
             draft.c.run_id == table.c.run_id, draft.c.person_id == table.c.person_id
@@ -78,6 +79,7 @@ def mark_missed_persons(new: NewPublication) -> sa.Update:
 
 
 def _is_absent(new: NewPublication) -> tuple[sa.ColumnElement[bool], ...]:
+    # An earlier departure keeps the number of its publication.
     return person.c.departed_no.is_(None), ~sa.exists().where(has_draft(new))
 
 
@@ -93,6 +95,7 @@ def fail_unconfirmed_reads(new: NewPublication) -> sa.Update:
         "failure_kind": sa.func.coalesce(read.failure_kind, FailureKind.UNSTABLE.value),
         "failure_reason": sa.func.coalesce(read.failure_reason, _NOT_READ_AGAIN),
         "failure_attempts": sa.func.coalesce(read.failure_attempts, read.pages),
+        # Only a read that still waits for its second one has this digest.
         "ids_digest": None,
     }
     is_waiting = sa.and_(draft_area.c.run_id == new.run_id, draft_area.c.state == UNCONFIRMED)
@@ -106,6 +109,7 @@ def close_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
     because = sa.case((changes.op == Op.UPDATE, "changed"), else_="gone")
     return (
         sa.update(versions)
+        # Never close a version twice, because history must keep its first closing.
         .where(is_changed, versions.c.closed_no.is_(None))
         .values(closed_no=new.no, closed_because=because, closed_by_reads=changes.closed_by_reads)
     )
@@ -123,7 +127,7 @@ def close_departed_versions(new: NewPublication, area: ResourceArea) -> sa.Updat
 
 
 def add_persons(new: NewPublication) -> sa.Insert:
-    """Insert persons who are in no publication yet."""
+    """Insert the new persons of this publication."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
     added = sa.select(*(draft.c[name] for name in names), new.no).where(
         draft.c.run_id == new.run_id, draft.c.is_new
@@ -143,6 +147,7 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
     set_here.add("closed_by_reads")
     copied = [column.name for column in versions.c if column.name not in set_here]
     is_first_read = person_area.c.confirmed_no.is_(None)
+    # NULL without a replaced version, so an update inherits the mark and an insert computes it.
     is_left_censored = sa.func.coalesce(replaced.c.is_left_censored, is_first_read)
     opened = (
         sa.select(*(changes.c[name] for name in copied), new.no, is_left_censored)
@@ -162,12 +167,14 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
 def write_feed(new: NewPublication) -> sa.Insert:
     """Append the changes to the feed, in the order in which a copy must apply them."""
     rows = sa.union_all(
+        # Closings first: a copy, too, may allow only one open version of a restriction.
         *(_closed_rows(new, area) for area in AREAS),
         *(_opened_rows(new, area) for area in AREAS),
         _departed_rows(new),
         _relabelled_rows(new),
     ).subquery("feed")
     names = ["op", "area", "version_id", "person_id"]
+    # Descending by name, so that the areas come in the order of ``AREAS``.
     ordered = sa.select(
         new.no, sa.literal(new.at, UtcTime), *(rows.c[name] for name in names)
     ).order_by(rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id)
@@ -175,6 +182,7 @@ def write_feed(new: NewPublication) -> sa.Insert:
 
 
 def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -> Query:
+    # In a UNION, PostgreSQL takes an uncast NULL for text, which does not match a number.
     return sa.select(
         sa.literal(step).label("step"),
         sa.cast(op, sa.Text).label("op"),
@@ -219,22 +227,21 @@ def _relabelled_rows(new: NewPublication) -> Query:
 
 
 def _is_relabelled() -> sa.ColumnElement[bool]:
-    """Whether a person was read and has other labels than in the last publication.
-
-    With AND, PostgreSQL joins the reads of all persons first. With CASE, it looks up reads only for
-    the few persons whose labels differ.
-    """
+    """Whether a person was read and has other labels than in the last publication."""
     has_other_labels = sa.or_(
         person.c.departed_no.is_not(None),
         person.c.local_ref.is_distinct_from(draft.c.local_ref),
         person.c.cohort.is_distinct_from(draft.c.cohort),
     )
+    # With AND, PostgreSQL joins the reads of all persons first. With CASE, it looks up reads only
+    # for the few persons with other labels.
     return sa.case((has_other_labels, _was_read()), else_=sa.false())
 
 
 def mark_returned_persons(new: NewPublication) -> sa.Update:
     """Mark the drafts of returned persons as new. ``label_persons`` then clears the departure."""
     departed = sa.select(person.c.person_id).where(person.c.departed_no.is_not(None))
+    # A departed person on the roster stays departed if the identifier is not sent to PTS.
     is_back = sa.and_(draft.c.run_id == new.run_id, draft.c.person_id.in_(departed), _was_read())
     return sa.update(draft).where(is_back).values(is_new=True)
 
@@ -269,6 +276,7 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
         index_elements=[before.person_id, before.area],
         set_=failure
         | {
+            # A series of failures keeps its start, which the first one has set.
             "failing_since": sa.func.coalesce(before.failing_since, added.excluded.failing_since),
             "failed_runs": sa.func.coalesce(before.failed_runs, 0) + 1,
         },
@@ -276,7 +284,7 @@ def note_failures(new: NewPublication, dialect: str) -> Any:
 
 
 def add_unread_areas(new: NewPublication, area: ResourceArea, dialect: str) -> Any:
-    """Insert an unread row of an area for each new person whom this run did not ask about it.
+    """Insert an unread row for each new person in an area that this run did not read.
 
     Readers then see the area as not confirmed. An area that no full run has read is not expected.
     """
@@ -290,12 +298,13 @@ def add_unread_areas(new: NewPublication, area: ResourceArea, dialect: str) -> A
 
 
 def label_persons(new: NewPublication) -> sa.Update:
-    """Write the roster's labels for persons whose labels differ. Runs after ``write_feed``.
+    """Write the roster's labels for persons with other labels. Runs after ``write_feed``.
 
-    The feed names these persons, so they are not searched for again. SQLite rewrites the index
-    entries even if a column is set to its current value.
+    The feed lists these persons as ``relabel``. The others are not updated, because SQLite rewrites
+    the index entries of a row even if no value changes.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
+    # A range of the primary key, because no index has the publication number.
     last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
         change_feed.c.publication_no < new.no
     )
@@ -307,7 +316,7 @@ def label_persons(new: NewPublication) -> sa.Update:
 
 
 def unmark_missed_persons(new: NewPublication) -> sa.Update:
-    """Clear the missing mark of persons who are on the roster again."""
+    """Clear the missing mark of persons on the roster."""
     is_named = sa.and_(person.c.missed_no.is_not(None), sa.exists().where(has_draft(new)))
     return sa.update(person).where(is_named).values(missed_no=None)
 
@@ -319,6 +328,7 @@ def clear_departed_persons(new: NewPublication) -> Iterator[sa.Update]:
     """
     yield sa.update(person).where(person.c.departed_no == new.no).values(missed_no=None)
     departed = sa.select(person.c.person_id).where(person.c.departed_no == new.no)
+    # Also the digest: after a return, an equal digest must not hide that all versions are closed.
     unread = dict.fromkeys(("confirmed_no", "digest", *FAILURE, *_FAILING), None)
     yield sa.update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
 
@@ -329,11 +339,14 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
     for area in AREAS:
         yield close_versions(new, area)
         yield close_departed_versions(new, area)
+    # Persons before their versions, because of the foreign key.
     yield add_persons(new)
     for area in AREAS:
         yield add_versions(new, area)
+    # Before ``label_persons``, because the feed compares the new labels with the old ones.
     yield write_feed(new)
     yield mark_returned_persons(new)
+    # After `add_versions`, which takes an area without a confirmation for a first read.
     yield confirm_areas(new, dialect)
     yield note_failures(new, dialect)
     for area in AREAS:
@@ -349,8 +362,9 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
 def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete drafts of other open runs that were compared with an outdated published state.
 
-    This affects persons in this publication, and persons whose draft opens a restriction id that
-    this publication opens for another person. The other runs read them again.
+    This affects persons in this publication. It also affects a person with a draft that opens a
+    restriction id, if this publication opens the id for another person. The other runs read these
+    persons again.
     """
     other = draft.alias("other")
     same_person = sa.select(other.c.run_id, other.c.person_id).join(
@@ -358,6 +372,7 @@ def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterat
     )
     outdated = [same_person.where(other.c.run_id.in_(others))]
     for changes in CHANGES.values():
+        # When the draft was written, the id had no other holder, so one read was enough.
         opened, waiting = changes.alias("opened"), changes.alias("waiting")
         is_same = sa.and_(
             opened.c.run_id == new.run_id,

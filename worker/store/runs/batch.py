@@ -1,6 +1,6 @@
 """Writes a batch: one transaction for many persons, each compared with the published state.
 
-For most areas, equal digests show that nothing differs. For the others, the open versions are read
+Equal digests show for most areas that nothing differs. For the others, the open versions are read
 and the differences become drafts of changes. A read that would close a restriction is stored as
 ``unconfirmed``, without changes, until the second read. Batches are idempotent: writing one again
 after a lost acknowledgement changes nothing.
@@ -79,6 +79,7 @@ async def _identify(
     persons = await find_persons(connection, person_keys, run_id=run_id)
     new = [key for key in dict.fromkeys(person_keys) if key not in persons]
     if new:
+        # From a counter, not the table: a new person has no row in `person` before the publication.
         ids = await take_person_ids(connection, len(new))
         for key, person_id in zip(new, ids, strict=True):
             persons[key] = StoredPerson(person_id=person_id, is_new=True)
@@ -102,7 +103,7 @@ class _Batch(Value, frozen=True, kw_only=True):
         """Write the differences between an area's reads and the published state.
 
         Returns:
-            The ids of persons whose read changes nothing until a second read confirms it.
+            The ids of persons with a read that changes nothing until a second read confirms it.
         """
         reads = {
             person.person_id: (person, area_read)
@@ -120,6 +121,7 @@ class _Batch(Value, frozen=True, kw_only=True):
         rows = [
             self._change_row(area, person_id, change, reads[person_id][1])
             for person_id, person_changes in changes.items()
+            # Without changes, a publication cannot apply an unconfirmed read.
             if person_id not in waiting
             for change in person_changes
         ]
@@ -150,15 +152,15 @@ class _Batch(Value, frozen=True, kw_only=True):
     async def _waiting(
         self, area: ResourceArea, first: Mapping[int, Sequence[Change]]
     ) -> frozenset[int]:
-        """The persons whose first read needs a second one, because of its changes."""
+        """The persons with changes in their first read that a second read must confirm."""
         new = {
             person_id: {change.key for change in changes if change.op == Op.INSERT}
             for person_id, changes in first.items()
         }
-        every = sorted(set[str]().union(*new.values()))
+        new_ids = sorted(set[str]().union(*new.values()))
         # A restriction id that belongs to another person suggests a mix-up, so it needs a second
         # read.
-        holders = await find_holders(self.connection, area, every)
+        holders = await find_holders(self.connection, area, new_ids)
         taken = {
             person_id: frozenset(key for key in keys if holders.get(key, frozenset()) - {person_id})
             for person_id, keys in new.items()
@@ -196,7 +198,7 @@ class _Batch(Value, frozen=True, kw_only=True):
         """Write the reads.
 
         Args:
-            waiting: by area, the persons whose read waits for a second one.
+            waiting: by area, the persons with a read that waits for a second one.
         """
         drafts, areas = {}, {}
         for person, read in self.persons:
@@ -213,6 +215,7 @@ class _Batch(Value, frozen=True, kw_only=True):
                 waits = person_id in waiting.get(area.area, ())
                 row = _area_row(area, waits=waits)
                 row.update(run_id=self.handle.run_id, person_id=person_id)
+                # Keyed, because PostgreSQL's ON CONFLICT may not meet a row twice in one statement.
                 areas[person_id, area.area] = row
         await write_drafts(self.connection, self.handle, [*drafts.values()], pass_no=self.pass_no)
         await write_draft_areas(self.connection, [*areas.values()])
@@ -264,6 +267,7 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
         "area": read.area,
         "state": UNCONFIRMED if waits else COMPLETE,
         "read_at": proof.read_at,
+        # Costs a hash of all records, and only a second read is compared with it.
         "ids_digest": _ids_digest(read) if waits else None,
         "pages": proof.pages,
         "record_count": proof.record_count,

@@ -1,4 +1,4 @@
-"""Finds the drafts of a run, and the published state that they are compared with."""
+"""Queries for the drafts of a run, and for the published state that reads are compared with."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,6 +52,7 @@ async def find_persons(
     persons = _persons(connection.dialect.name, areas, is_drafted=is_drafted)
     parameters = {"in_run": run_id, "person_keys": [*frozenset(person_keys)]}
     rows = (await connection.execute(persons, parameters)).all()
+    # The outer join leaves `pass_no` NULL for a person that this run has not seen yet.
     drafted = {row.person_id: row for row in rows if row.pass_no is not None}
     drafts = await _drafts(connection, run_id, drafted)
     return {
@@ -80,6 +81,7 @@ def _persons(
     has_draft = sa.and_(is_of_run, draft.c.person_id == person.c.person_id)
     rows, digests = person.join(draft, has_draft, isouter=not is_drafted), []
     for area in areas:
+        # One alias for each area, so that both digests are in the person's row.
         row = person_area.alias()
         is_of_area = sa.and_(row.c.person_id == person.c.person_id, row.c.area == area.name)
         rows = rows.outerjoin(row, is_of_area)
@@ -108,6 +110,7 @@ def _persons(
         draft.c.cohort,
         *(sa.null() for _ in digests),
     ).where(is_of_run, draft.c.is_new, is_any_of(dialect, draft.c.person_key, "person_keys"))
+    # No duplicates: a new person has no row in ``person`` before this run is published.
     return published.union_all(unpublished)
 
 
@@ -142,6 +145,8 @@ def _draft_areas(dialect: str) -> sa.Select[Any]:
 
 def _area_draft(row: Any) -> AreaDraft:
     first = None
+    # A failed second read changes only the failure columns, so the first read can still be
+    # confirmed.
     if row.state == UNCONFIRMED:
         digest, ids_digest = bytes.fromhex(row.digest), bytes.fromhex(row.ids_digest)
         read = FirstRead(read_at=row.read_at, record_count=row.record_count, digest=digest)
@@ -209,6 +214,7 @@ def _holders(dialect: str, area: str) -> sa.Select[Any]:
 async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> int:
     """The number of persons with an area that a second or third pass reads (``Pass.due``)."""
     read = draft_area.c
+    # The conditions of `Pass.due` in SQL, so that a pass without work does not stream the roster.
     is_unconfirmed = sa.and_(read.state == UNCONFIRMED, read.failure_kind.is_(None))
     is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= later.begins_at)
     is_repeated = sa.or_(read.area.in_(sorted(later.outages)), is_over)
@@ -219,6 +225,7 @@ async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> in
         .where(
             read.run_id == run_id,
             read.area.in_(later.areas),
+            # The pass itself raises this number, so that it reads each person once.
             draft.c.pass_no < later.no,
             sa.or_(is_unconfirmed, is_failed),
         )
@@ -260,17 +267,19 @@ async def answered_areas(
     for name, version in VERSIONS.items():
         is_drafted = sa.and_(draft_area.c.run_id == run_id, draft_area.c.area == name)
         is_confirmed = sa.and_(person_area.c.area == name, person_area.c.confirmed_no.is_not(None))
-        found = sa.select(
+        # EXISTS stops at the first row: the tables have one for each person.
+        evidence = sa.select(
             sa.or_(
                 sa.exists().where(is_confirmed),
                 sa.exists().where(is_drafted, draft_area.c.pages.is_not(None)),
             ),
             sa.or_(
+                # A closed version counts, too: it was in an answer once.
                 sa.exists(sa.select(version.c.version_id)),
                 sa.exists().where(is_drafted, draft_area.c.record_count > 0),
             ),
         )
-        is_answered, has_record = (await connection.execute(found)).one()
+        is_answered, has_record = (await connection.execute(evidence)).one()
         answered |= {name} if is_answered else set()
         with_record |= {name} if has_record else set()
     return frozenset(answered), frozenset(with_record)

@@ -43,10 +43,10 @@ class Held(NamedTuple):
     """One restriction of a holding, as facts count it. Empty texts mean that there is none.
 
     Attributes:
-        expired: the time since its end; empty if it has not ended.
-        expires: whether its end has passed since the previous publication; empty if not.
+        expired: the time since its end. Empty if it has not ended.
+        expires: whether its end has passed since the previous publication. Empty if not.
         expires_in_week: whether its end passed in the seven days of ``count_week``.
-        active: whether it is in effect; empty if it is not.
+        active: whether it is in effect. Empty if it is not.
     """
 
     area: str
@@ -106,10 +106,12 @@ def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
     version = VERSIONS[area.name].c
     until = version.effect_until
     group = func.coalesce(version.restriction_group, "")
+    # CASE takes the first limit that fits, so the limits must increase.
     ends = [(until <= new.at + timedelta(days=days), f"ends_{days}") for days in _ENDS]
     has_expired = and_(until <= new.at, group != RestrictionGroup.NONE)
     before = _published_before(new.number)
     first_ever = select(func.min(run.c.published_at)).scalar_subquery()
+    # In the first week there is no earlier publication, so the week starts with the first one.
     week_start = func.coalesce(_published_before(first_number), first_ever)
     # A restriction that arrives after its end was never in effect here.
     expires = and_(has_expired, until > before, version.first_seen_at <= before)
@@ -166,10 +168,11 @@ def _is_on_roster() -> ColumnElement[bool]:
 
 
 def count_joined(new: NewPublication) -> Query:
-    """Count the persons of each cohort who are new on the roster, or have returned."""
+    """Count the new and returned persons of each cohort."""
     return (
         select(_COHORT, func.count().label("joined"))
         .join_from(person, draft, draft.c.person_id == person.c.person_id)
+        # `mark_returned_persons` has set `is_new` for returned persons.
         .where(draft.c.run_id == new.run_id, draft.c.is_new, person.c.departed_no.is_(None))
         .group_by(_COHORT)
     )
@@ -182,6 +185,7 @@ def count_stale() -> Query:
         for kind in FailureKind
     ]
     stale = or_(*(and_(person_area.c.area == area.name, is_stale(area)) for area in AREAS))
+    # First by person, because a person with two stale areas counts once.
     by_person = (
         select(person_area.c.person_id, *failed)
         .where(stale)
@@ -203,6 +207,7 @@ def count_moves(new: NewPublication, area: ResourceArea) -> Query:
     codes = [column for column in version if column.name.startswith("fact_")]
     flow = case(
         (op == Op.UPDATE, "changed"),
+        # It came with a new person, or with a first read, so PTS may have had it for years.
         (and_(op == Op.INSERT, version.is_left_censored), "joined_with"),
         (op == Op.INSERT, "added"),
         (version.closed_because == "departed", "departed_with"),
@@ -219,6 +224,7 @@ def count_week(first_number: int) -> CompoundSelect[*tuple[Any, ...]]:
     By group, and in all groups (NULL). Left-censored restrictions, and restrictions closed by a
     departure, are not changes at PTS, so they do not count.
     """
+    # A CTE, because both parts of the UNION below read it.
     rows = union_all(*(_week(area, first_number) for area in AREAS)).cte("week")
     by = rows.c.op, rows.c.cohort
     counts = (
@@ -246,6 +252,7 @@ def _fed(area: ResourceArea, first_number: int) -> Query:
     """The feed's rows since a publication, joined with an area's versions and their persons."""
     version = VERSIONS[area.name]
     before = select(func.coalesce(func.max(change_feed.c.seq), 0)).where(
+        # A limit on the primary key, because the feed has no index by publication.
         change_feed.c.publication_no < first_number
     )
     return (

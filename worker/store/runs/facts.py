@@ -1,7 +1,7 @@
 """Writes the facts of a publication. All figures come from one grouping of open restrictions.
 
-The database counts the persons of each cohort who hold the same restrictions (``fact_counts``).
-There are few different holdings, so they are added up here.
+The database counts the persons of each cohort with equal sets of restrictions (``fact_counts``).
+There are few different sets (holdings), so they are added up here.
 """
 
 from collections import Counter, defaultdict
@@ -58,9 +58,11 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
     first = select(func.min(run.c.publication_no)).where(run.c.day > week_ago)
     first_number = connection.execute(first).scalar_one()
     holdings = count_holdings(new, first_number, connection.dialect.name)
+    # In parts, because memory must not grow with the number of persons.
     in_parts = connection.execute(holdings, execution_options={"yield_per": _ROWS_PER_READ})
     for cohort, holding, count in in_parts:
         held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
+        # Cohorts beyond the limit, or with too many digits, are added up under one name.
         name = names.get(cohort, OTHER)
         _add(codes, (_code_key(row, name) for row in held), count, "open", "persons")
         for row in held:
@@ -73,6 +75,7 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
         persons[cohort]["persons_in_effect"] += count if active else 0
     _add_moves(connection, new, names, codes)
     _add_week(connection, names, figures, first_number)
+    # After the loop, which counts `persons_in_effect`.
     _write_persons(connection, new, names, persons)
     _write(connection, new, publication_code, codes)
     _write(connection, new, publication_figure, figures)
@@ -81,6 +84,7 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
 def _count_persons(connection: Connection, new: NewPublication) -> defaultdict[str, Counter[str]]:
     """Counts of persons, by cohort."""
     persons = defaultdict[str, Counter[str]](Counter)
+    # Three queries, because one join would count a person once for each area.
     for query in (count_roster(new), count_joined(new), count_stale()):
         for row in connection.execute(query).mappings():
             counts = {name: int(row[name]) for name in row if name != "cohort"}
@@ -95,20 +99,25 @@ def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
 
     Facts stay for ever, so a cohort that could identify a person is not named.
     """
+    # Sorted, so that the same cohorts are named in each publication.
     first = sorted(cohorts)[:COHORTS_MAX]
     return {cohort: cohort for cohort in first if sum(map(str.isdigit, cohort)) <= _DIGITS_MAX}
 
 
 def _add(
-    facts: Facts, keys: Iterable[tuple[str, ...]], persons: int, restrictions_as: str, as_: str
+    facts: Facts,
+    keys: Iterable[tuple[str, ...]],
+    persons: int,
+    restrictions_column: str,
+    persons_column: str,
 ) -> None:
-    """Add the restrictions of a number of persons, who all have one at each of these keys.
+    """Add the restrictions of a number of persons, all with a restriction at each of these keys.
 
     A person with several restrictions at a key counts once there.
     """
     for key, restrictions in Counter(keys).items():
-        facts[key][restrictions_as] += restrictions * persons
-        facts[key][as_] += persons
+        facts[key][restrictions_column] += restrictions * persons
+        facts[key][persons_column] += persons
 
 
 def _code_key(held: Held, cohort: str) -> tuple[str, ...]:
@@ -181,5 +190,6 @@ def _write(connection: Connection, new: NewPublication, table: Table, facts: Fac
         | {name: row[name] for name in counts}
         for key, row in facts.items()
     ]
+    # SQLAlchemy inserts a row of defaults for an empty list.
     if rows:
         connection.execute(insert(table), rows)

@@ -23,7 +23,7 @@ _EXAMPLES: Final = 5
 """Restrictions of an area, and missing persons, that `status` shows of a withheld run."""
 
 _MISSING: Final = "missing"
-"""The change of an open restriction whose person is missing. Nothing is written of it."""
+"""The change of an open restriction of a missing person. It is only counted, never written."""
 
 
 def count_reads(new: NewPublication) -> Query:
@@ -49,7 +49,8 @@ def count_reads(new: NewPublication) -> Query:
 
 
 def count_persons(new: NewPublication) -> Query:
-    """Count persons with a read, and those whose reads are all complete."""
+    """Count persons with a read, and persons with only complete reads."""
+    # MIN over a person's areas is 1 only if all of them are complete.
     is_complete = sa.func.min(sa.case((draft_area.c.state == COMPLETE, 1), else_=0))
     by_person = (
         sa.select(is_complete.label("is_complete"))
@@ -71,18 +72,20 @@ def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
     """
     if new.marks_missed:
         return person.c.missed_no == new.no
+    # An earlier attempt may have left drafts of persons now missing from the roster.
     named = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
     is_first = sa.and_(person.c.missed_no.is_(None), person.c.departed_no.is_(None))
     return sa.and_(sa.true() if new.is_sync else sa.false(), is_first, ~named)
 
 
 def count_missing(new: NewPublication) -> Query:
-    """Count the persons who are missing for the first time in this full run."""
+    """Count the persons missing for the first time in this full run."""
     return sa.select(sa.func.count().label("missing")).select_from(person).where(is_missing(new))
 
 
 def count_absent(new: NewPublication) -> Query:
-    """Count the persons who are missing after this publication: marked, and not on its roster."""
+    """Count the persons missing after this publication: marked, and not on its roster."""
+    # The marks of persons on the roster are cleared later (``unmark_missed_persons``).
     is_marked = sa.and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
     is_named = sa.exists().where(has_draft(new))
     return sa.select(sa.func.count()).select_from(person).where(is_marked, ~is_named)
@@ -91,8 +94,8 @@ def count_absent(new: NewPublication) -> Query:
 def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
     """The changes of an area, and the closings of its departing and missing persons.
 
-    The guard counts a person once, when the person is first missing. Persons who depart now were
-    counted in that earlier run.
+    The guard counts a person once, when the person is first missing. Persons departing now were
+    counted in that earlier run, so ``closes`` is false for them.
     """
     changes, versions = CHANGES[area.name].c, VERSIONS[area.name].c
     drafted = sa.select(
@@ -114,6 +117,7 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
             sa.literal(_MISSING), versions.person_id, sa.true(), sa.false(), versions.version_id
         )
         .join(person, person.c.person_id == versions.person_id)
+        # Counted as closed already: after the next full roster it would be too late to withhold.
         .where(versions.closed_no.is_(None), is_missing(new))
     )
     return drafted, departing, missing
@@ -141,6 +145,8 @@ def pick_going(new: NewPublication, area: ResourceArea) -> Query:
     return (
         sa.select(sa.func.min(changed.version_id))
         .where(sa.or_(changed.closes, changed.loses))
+        # One restriction of each person, so that the examples show whether one person or many are
+        # affected.
         .group_by(changed.person_id)
         .order_by(_spread(changed.person_id))
         .limit(_EXAMPLES)
@@ -148,13 +154,14 @@ def pick_going(new: NewPublication, area: ResourceArea) -> Query:
 
 
 def pick_missing(new: NewPublication) -> Query:
-    """Select a few persons who are missing for the first time in this full run."""
+    """Select a few persons missing for the first time in this full run."""
     order = _spread(person.c.person_id)
     return sa.select(person.c.person_id).where(is_missing(new)).order_by(order).limit(_EXAMPLES)
 
 
 def _spread(person_id: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     """An order that spreads neighbours, because the first lines of a roster may be one clinic."""
+    # A fixed order, not a random one, so that equal runs show equal examples.
     return person_id * 7919 % 10007
 
 
@@ -173,7 +180,7 @@ def count_all_open() -> Query:
 
 
 def count_read_open(new: NewPublication) -> Query:
-    """``count_all_open`` of the areas of persons that this run has read."""
+    """Like ``count_all_open``, but only for the areas that this run has read of each person."""
     return _count_holders(
         [
             _open_persons(area).where(
@@ -202,7 +209,7 @@ def _count_holders(opened: Sequence[Query]) -> Query:
 
 
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
-    """Count the persons asked about who have an open restriction of an area, and complete reads."""
+    """Count the requested persons with an open restriction in an area, and their complete reads."""
     version = VERSIONS[area.name].c
     holders = sa.select(version.person_id).where(version.closed_no.is_(None))
     complete = count_if(draft_area.c.state == COMPLETE)
@@ -214,7 +221,8 @@ def count_holders(new: NewPublication, area: ResourceArea) -> Query:
 
 
 def count_persons_before(new: NewPublication) -> Query:
-    """Count the persons who had not departed before this publication."""
+    """Count the persons before this publication, without departed ones."""
+    # The departures of this publication are marked already.
     is_here = sa.or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
     return sa.select(sa.func.count()).select_from(person).where(is_here)
 

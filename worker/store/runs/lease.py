@@ -2,8 +2,8 @@
 
 Each new holder increments the token. Every write transaction of a run first renews the lease under
 its own token. If a process was paused past its lease, the token has changed, so it writes nothing.
-During a takeover, the row lock makes it wait. The row lock also makes other processes wait while a
-transaction runs longer than the lease.
+If another process is just taking over, the lock on the lease's row makes the paused one wait. The
+same lock protects a transaction that runs longer than the lease.
 
 The migration creates the only row. Acquiring the lease locks it first. If another process has the
 lease, a waiting process waits for a renewal, which proves that the holder is alive, or for expiry.
@@ -43,7 +43,7 @@ _RENEW: Final = _UPDATE_OWN.values(expires_at=bindparam("until"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease that this process holds or has held, in one database.
+    """This process's lease on one database. Another process may have taken it over since.
 
     Attributes:
         holder: unique for each process.
@@ -78,6 +78,7 @@ class Lease:
         Raises:
             LeaseLostError: another holder took over. The transaction must not commit.
         """
+        # One clock for all holders, so that no difference between machines ends a lease early.
         expires_at = await self.database.now(connection) + timedelta(seconds=self.ttl_s)
         done = await connection.execute(_RENEW, {**self._own(), "until": expires_at})
         if done.rowcount != 1:
@@ -88,8 +89,8 @@ class Lease:
 
     async def release(self) -> None:
         """Release the lease if we still own it."""
-        nobody = {"holder": None, "host": None, "expires_at": None}
-        await self.database.write(AsyncConnection.execute, _UPDATE_OWN.values(nobody), self._own())
+        free = {"holder": None, "host": None, "expires_at": None}
+        await self.database.write(AsyncConnection.execute, _UPDATE_OWN.values(free), self._own())
 
     def _own(self) -> Mapping[str, Any]:
         """The parameters of ``_UPDATE_OWN``."""
@@ -179,6 +180,7 @@ async def _acquire_in_time(
     stop: anyio.Event | None,
 ) -> Lease:
     runtime = database.runtime
+    # One id for all attempts, so that `acquire` recognizes a lease that it took unnoticed.
     holder, started_s = runtime.new_id(), runtime.monotonic()
     seen: Row[Any] | None = None
     while True:

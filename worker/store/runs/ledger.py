@@ -35,7 +35,7 @@ from worker.store.schema.tables import (
 from worker.views import UtcTime
 
 PERSONS_PER_STEP: Final = 5_000
-"""Number of persons whose drafts one transaction deletes."""
+"""Number of persons for one transaction that deletes drafts."""
 ROWS_PER_STEP: Final = 2_000
 """Number of old rows that one transaction deletes."""
 _ACCESS_KEPT: Final = timedelta(days=730)
@@ -64,8 +64,8 @@ async def begin_run(
             return await _continue(lease, row)
         # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            over: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
-            await note_run(lease, row.run_id, **over, exit_code=None, reason=None)
+            end: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
+            await note_run(lease, row.run_id, **end, exit_code=None, reason=None)
     return await lease.write(_begin, kind, areas, terms, now)
 
 
@@ -78,11 +78,11 @@ def is_continuable(
 ) -> bool:
     """Whether a ``sync`` over these areas resumes an open run.
 
-    If the contract, PTS or ``sync.confirm`` has changed, it does not, because one publication would
-    mix reads with different meanings.
+    If the contract, PTS or ``sync.confirm`` has changed, it starts a new run instead: otherwise one
+    publication would mix reads with different meanings.
 
-    A run may need many attempts. It is resumed as long as it makes progress, and abandoned after
-    ``continue_within`` without progress, however often it is started.
+    The number of attempts is not limited. A run is abandoned only after ``continue_within`` without
+    progress.
 
     Args:
         row: the run, as returned by ``open_runs``.
@@ -95,12 +95,12 @@ def is_continuable(
 
 async def open_runs(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:
     """Runs that are neither published nor ended, latest first."""
-    found = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
-    return found.all()
+    rows = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
+    return rows.all()
 
 
 async def last_publication_no(connection: AsyncConnection) -> int:
-    """The number of the last publication; 0 before the first one."""
+    """The number of the last publication. 0 before the first one."""
     last = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0))
     number: int = (await connection.execute(last)).scalar_one()
     return number
@@ -115,8 +115,9 @@ async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
 
 async def _continue(lease: Lease, row: sa.Row[Any]) -> RunHandle:
     attempt = row.attempts + 1
-    nothing = {"exit_code": None, "reason": None, "finished_at": None}
-    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **nothing)
+    # The end of the previous attempt is no longer the end of the run.
+    cleared = {"exit_code": None, "reason": None, "finished_at": None}
+    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **cleared)
     return _handle(row, attempt)
 
 
@@ -124,12 +125,12 @@ async def _begin(
     connection: AsyncConnection, kind: RunKind, areas: Sequence[str], terms: str, now: datetime
 ) -> RunHandle:
     # If a commit's acknowledgement was lost, the retry finds its row here.
-    found = await connection.execute(
+    rows = await connection.execute(
         sa.select(run).where(
             run.c.kind == kind, run.c.started_at == now, run.c.status == RunStatus.RUNNING
         )
     )
-    row = found.one_or_none()
+    row = rows.one_or_none()
     if row is None:
         added = await connection.execute(
             sa.insert(run)
@@ -193,9 +194,10 @@ def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.De
         is_garbage &= ~sa.exists().where(
             draft_area.c.run_id == run_id, draft_area.c.person_id == draft.c.person_id
         )
+    # In steps, because each transaction locks the lease's row, and on SQLite all writers.
     persons = sa.select(table.c.person_id).where(is_garbage).order_by(table.c.person_id).distinct()
-    some = persons.limit(PERSONS_PER_STEP)
-    return sa.delete(table).where(is_garbage, table.c.person_id.in_(some))
+    in_step = persons.limit(PERSONS_PER_STEP)
+    return sa.delete(table).where(is_garbage, table.c.person_id.in_(in_step))
 
 
 async def _ended_with_drafts(connection: AsyncConnection) -> Sequence[int]:
@@ -237,6 +239,7 @@ async def purge(
     until = min(now, until or now)
 
     async def step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
+        # Otherwise SQLite leaves the deleted bytes in free pages of its file.
         await delete_securely(connection)
         return [await execute(connection, statement) for statement in statements][-1]
 
@@ -250,6 +253,7 @@ async def purge(
     if versions is not None:
         for area in AREAS:
             old = _old_versions(area, until - versions)
+            # The feed first: it reads the versions that the deletion then removes.
             purged += await all_of(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
     accesses = sa.select(access_log.c.access_id).where(
         access_log.c.accessed_at < until - _ACCESS_KEPT
@@ -261,6 +265,7 @@ async def purge(
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
     """Up to ``ROWS_PER_STEP`` versions that were closed by a publication before this time."""
     version = VERSIONS[area.name].c
+    # By publication number, because that is the indexed column.
     last = sa.select(sa.func.max(run.c.publication_no)).where(run.c.published_at < before)
     return (
         sa.select(version.version_id)

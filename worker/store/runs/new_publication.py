@@ -1,4 +1,4 @@
-"""The publication that the drafts of a run become, and the conditions that its statements share."""
+"""The new publication of a run, and the conditions that its statements share."""
 
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ Query: TypeAlias = sa.Select[*tuple[Any, ...]]
 
 
 class NewPublication(Value, frozen=True, kw_only=True):
-    """The publication that drafts become.
+    """The publication that a run is about to make from its drafts.
 
     Attributes:
         first_pass_no: the first pass of the attempt that has read the roster to its end.
@@ -33,6 +33,7 @@ class NewPublication(Value, frozen=True, kw_only=True):
     @property
     def no(self) -> sa.ColumnElement[int]:
         """The number, as an expression."""
+        # With a type, because PostgreSQL cannot infer that of a parameter in a SELECT list.
         return sa.literal(self.number, sa.BigInteger)
 
 
@@ -43,15 +44,17 @@ def has_draft(new: NewPublication) -> sa.ColumnElement[bool]:
 
 def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     """The number of rows that meet a condition."""
+    # SUM over no rows is NULL.
     return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
 
 def reads_area(area: ResourceArea) -> sa.ColumnElement[bool]:
     """Whether a run reads an area: ``run.areas`` is a JSON list of names."""
+    # With the quotes, so that the name of an area never matches a part of a longer one.
     return run.c.areas.contains(f'"{area.name}"')
 
 
 def last_full_publication(area: ResourceArea) -> Any:
-    """The last publication of a full run over an area; 0 before the first."""
+    """The last publication of a full run over an area. 0 before the first."""
     number = sa.func.coalesce(sa.func.max(run.c.publication_no), 0)
     return sa.select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()

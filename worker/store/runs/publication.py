@@ -102,16 +102,19 @@ class Publisher(Value, frozen=True, kw_only=True):
             return already
         new = _number(connection, self.handle, now, marks_missed=self.may_depart)
         # On a partial roster, a missing person may be on an unread line, so the run marks no
-        # absences.
+        # absences. The marks come first, because the counts below depend on them.
         departing = self._find_absent(connection, new) if self.may_depart else 0
+        # Counted while first reads are still unconfirmed. They become failures below.
         reads = _count_reads(connection, new)
-        changes = _one(connection, count_changes(new, *AREAS))
+        changes = _counts_of(connection, count_changes(new, *AREAS))
         facts = self._facts(connection, new, reads, changes, departing)
         limits = self._judge(connection, new, facts)
         unconfirmed = sum(read["unconfirmed"] for read in reads.values())
         lone = sum(read["lone"] for read in reads.values())
         totals = self._totals(connection, new, reads, changes, departing)
         notes = (*_not_read_again(lone), *warnings(facts, limits))
+        # The run must be published before the facts: an area is stale if the last full publication
+        # did not confirm it, and that is now this one.
         published = self._mark(connection, new, facts, totals, notes)
         if unconfirmed:
             connection.execute(fail_unconfirmed_reads(new))
@@ -158,9 +161,9 @@ class Publisher(Value, frozen=True, kw_only=True):
         is_subset = self.handle.kind == RunKind.BACKFILL
         opened = count_read_open(new) if is_subset else count_all_open()
         return GuardFacts(
-            **_one(connection, opened),
+            **_counts_of(connection, opened),
             **_without_totals(changes),
-            **_one(connection, count_missing(new)),
+            **_counts_of(connection, count_missing(new)),
             departing=departing,
             roster_faults=self.progress.roster_faults,
             persons_before=connection.execute(count_persons_before(new)).scalar_one(),
@@ -176,7 +179,8 @@ class Publisher(Value, frozen=True, kw_only=True):
         reads: Mapping[str, Mapping[str, int]],
     ) -> AreaFacts:
         read = reads.get(area.name, _NO_READS)
-        changes = _without_totals(_one(connection, count_changes(new, area)))
+        changes = _without_totals(_counts_of(connection, count_changes(new, area)))
+        # The guard needs this count only if something changes, and it reads all open rows.
         opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
         # A bad line counts as a failed read, because its person was not read either.
         faults = self.progress.roster_faults if area.name in self.handle.areas else 0
@@ -187,7 +191,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             attempted=read["attempted"] + faults,
             complete=read["complete"],
             records=read["records"],
-            **_one(connection, count_holders(new, area)),
+            **_counts_of(connection, count_holders(new, area)),
             is_first=not connection.execute(count_syncs(area)).scalar_one(),
         )
 
@@ -228,13 +232,14 @@ class Publisher(Value, frozen=True, kw_only=True):
         departing: int,
     ) -> Mapping[str, int]:
         """The counters of the ledger."""
-        persons = _one(connection, count_persons(new))
+        persons = _counts_of(connection, count_persons(new))
         complete, attempted, records = (
             sum(read[name] for read in reads.values())
             for name in ("complete", "attempted", "records")
         )
         return {
             **read_so_far(self.handle, self.progress),
+            # A departing person has no read in this run.
             "persons_total": persons["persons"] + departing,
             "persons_complete": persons["complete"],
             "persons_stale": persons["persons"] - persons["complete"],
@@ -273,6 +278,7 @@ class Publisher(Value, frozen=True, kw_only=True):
                 publication_no=new.number,
                 published_at=new.at,
                 day=_day(new).isoformat(),
+                # The worker's clock, like `started_at`, so that their difference is a duration.
                 finished_at=self.database.runtime.now(),
                 exit_code=published.exit_code,
                 reason="; ".join(filter(None, [*_gaps(totals), *notes, published.drift])) or None,
@@ -319,7 +325,7 @@ def _day(new: NewPublication) -> date:
     return new.at.astimezone(_ZONE).date()
 
 
-def _one(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
+def _counts_of(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
     """The counts of a query with one row, by name."""
     row = connection.execute(query).mappings().one()
     return {name: int(count) for name, count in row.items()}
@@ -350,7 +356,7 @@ def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
 
 
 def _not_read_again(lone: int) -> tuple[str, ...]:
-    """The warning about first reads whose person has left the roster since."""
+    """The warning about first reads of persons missing when the roster was read again."""
     areas = counted(lone, "person-area")
     return (f"not read a second time, as the roster has changed: {areas}",) if lone else ()
 
@@ -385,6 +391,7 @@ def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | N
         select(run)
         .where(
             run.c.run_id < handle.run_id,
+            # Accepted removals of a backfill are no measure for a sync.
             run.c.kind == handle.kind,
             run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
         )

@@ -79,6 +79,8 @@ class RunStore:
         roster, under today's labels.
         """
         keys, run_id = [person.person_key for person in persons], self.handle.run_id
+        # A read, not a write: most chunks have nothing to mark, and writers would wait for each
+        # other.
         stored = await self.database.read(find_persons, keys, run_id=run_id, is_drafted=True)
         drafts = {key: row.draft for key, row in stored.items() if row.draft is not None}
         pass_no = self.handle.pass_no(pass_number)
@@ -91,6 +93,7 @@ class RunStore:
             for person in persons
             if person.person_key in drafts and drafts[person.person_key].pass_no < pass_no
         ]
+        # Absence is judged by the first pass of an attempt, so later passes mark nothing.
         if pass_number == 1 and unseen:
             await self.lease.write(mark_seen, self.handle, unseen)
         return drafts
@@ -125,7 +128,7 @@ class RunStore:
         another person has. With ``sync.confirm = changes``, any difference needs confirmation.
 
         Returns:
-            The keys of persons with an area whose first read waits for its second.
+            The keys of persons with a first read that waits for its second.
         """
         if not batch:
             return frozenset()
@@ -162,8 +165,10 @@ class RunStore:
             may_depart=may_depart,
             progress=progress,
         )
+        # A publication may take minutes. With the usual time-out, each retry would fail as well.
         lasting = dataclasses.replace(self.lease, database=self.database.lasting())
         done = await lasting.write(publisher.publish)
+        # After the commit, so that the publication's transaction is not longer than it must be.
         try:
             await forget_garbage(self.lease)
         except WorkerError as error:  # the next run retries it
@@ -171,7 +176,7 @@ class RunStore:
         return done
 
     async def unknown_failures(self) -> int:
-        """Open failures in this run's areas of persons who are in no publication.
+        """The number of open failures in this run's areas of persons without a publication.
 
         A backfill does not read them, because they may not be on the roster. 0 unless this run
         reads failures.
@@ -183,7 +188,7 @@ class RunStore:
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
-        """End the run without publishing it, as nothing was read; its totals."""
+        """End the run without publishing it, because nothing was read, and return its totals."""
         return await self._end(RunStatus.ABANDONED, exit_code, reason, progress)
 
     async def withhold(self, error: WithheldError, progress: RunProgress) -> None:
@@ -204,8 +209,9 @@ class RunStore:
         **more: Any,
     ) -> Mapping[str, int]:
         read, now = read_so_far(self.handle, progress), self.database.runtime.now()
-        said = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
-        await note_run(self.lease, self.handle.run_id, **said, **read, **more)
+        end = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
+        await note_run(self.lease, self.handle.run_id, **end, **read, **more)
+        # The next attempt resumes an interrupted run from its drafts.
         if status != RunStatus.INTERRUPTED:
             await forget_garbage(self.lease)
         return read
@@ -217,6 +223,7 @@ class RunStore:
             {"person_id": person.person_id, "local_ref": person.local_ref, "cohort": person.cohort}
             for person in stored.values()
         ]
+        # Two statements: ``add_unread`` leaves an existing draft as it is, ``mark_seen`` dates it.
         await mark_seen(connection, self.handle, persons)
         await add_unread(connection, self.handle, [person.person_id for person in stored.values()])
 
@@ -240,6 +247,7 @@ async def _chosen_of(
     for row in await connection.execute(_area_states().where(is_asked), parameters):
         stored[row.person_key, row.area] = row
     if latest is not None:
+        # Failures of an unpublished run are only in its drafts.
         failures = _failed_in(latest).where(is_asked)
         failed.update(tuple(row) for row in await connection.execute(failures, parameters))
     areas: dict[str, frozenset[str]] = {}
@@ -292,6 +300,7 @@ async def open_run_store(
     handle = await begin_run(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
+    # After `begin_run`, because that may have abandoned a run with drafts.
     await forget_garbage(lease)
     answered, with_record = await lease.database.read(answered_areas, run_id=handle.run_id)
     handle = replace(handle, answered=answered, answered_with_record=with_record)

@@ -42,6 +42,7 @@ async def take_person_ids(connection: AsyncConnection, count: int) -> range:
     last_id = store_identity.c.last_person_id
     taken = sa.update(store_identity).values(last_person_id=last_id + count).returning(last_id)
     last = (await connection.execute(taken)).scalar_one()
+    # The update locks the only row, so two batches never get the same ids.
     return range(last - count + 1, last + 1)
 
 
@@ -157,6 +158,7 @@ async def mark_seen(
         sa.update(draft)
         .where(draft.c.run_id == handle.run_id, draft.c.person_id == sa.bindparam("seen_id"))
         .values(
+            # On the roster now, so today's labels replace those of the earlier attempt.
             pass_no=handle.pass_no(1),
             local_ref=sa.bindparam("seen_ref"),
             cohort=sa.bindparam("seen_cohort"),
@@ -172,7 +174,7 @@ async def mark_seen(
 async def add_unread(
     connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
 ) -> None:
-    """Add drafts without a read, for persons on the roster who are not sent to PTS."""
+    """Add drafts without a read for persons on the roster with an identifier that is not sent."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
     fixed = {
         "run_id": handle.run_id,
@@ -185,6 +187,7 @@ async def add_unread(
     added = upsert(connection.dialect.name, draft).from_select(
         [*names, *fixed], named.where(is_named)
     )
+    # An earlier attempt may have read the person, and its draft is kept.
     await connection.execute(added.on_conflict_do_nothing(), {"person_ids": person_ids})
 
 

@@ -1,4 +1,4 @@
-"""Columns and options that several tables have (``schema.tables``)."""
+"""Columns and options shared by several tables (``schema.tables``)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -78,6 +78,7 @@ _TYPES: Final[Mapping[ColumnType, Any]] = {
     ColumnType.INTEGER: sa.BigInteger,
     ColumnType.BOOLEAN: sa.Boolean,
     ColumnType.TIME: UtcTime,
+    # As text, so that both databases return it byte for byte.
     ColumnType.JSON: sa.Text,
 }
 
@@ -92,6 +93,7 @@ def fact_columns(area: ResourceArea) -> tuple[str, ...]:
 def content(area: ResourceArea, *, is_draft: bool) -> list[sa.Column[Any]]:
     """The content of a restriction. The draft of a closing has none."""
     return [
+        # NOT NULL only in versions, because the draft of a closing has no content.
         sa.Column("content_hash", sa.LargeBinary(16), nullable=is_draft),
         *(sa.Column(column.name, _TYPES[column.type]) for column in area.columns),
         sa.Column("extra", sa.Text),

@@ -43,6 +43,7 @@ store_identity = sa.Table(
     sa.Column("service", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("probed_contract", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("last_person_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    # A second row would give a second writer, or a second identity.
     sa.CheckConstraint("id = 1", name="one"),
 )
 """One row, created by the migration.
@@ -86,10 +87,12 @@ run = sa.Table(
         sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
         for name in TOTALS
     ),
+    # Unique, so that two publications can never share a number. NULL before publication.
     sa.Column("publication_no", sa.BigInteger, unique=True),
     sa.Column("published_at", UtcTime),
     sa.Column("day", sa.String(10)),
     *(sa.Column(name, sa.BigInteger) for name in PERSON_COUNTS),
+    # Readers find publications by number, and commands by status. Both must agree.
     sa.CheckConstraint("(status = 'published') = (publication_no IS NOT NULL)", name="published"),
     sa.CheckConstraint("kind IN ('sync', 'backfill')", name="kind"),
     sa.CheckConstraint(
@@ -123,6 +126,7 @@ person = sa.Table(
     "person",
     metadata,
     sa.Column("person_id", RowId, primary_key=True, autoincrement=False),
+    # 64 characters: HMAC-SHA256 in hex, or the identifier in plain mode.
     sa.Column("person_key", sa.String(64), nullable=False),
     sa.Column("local_ref", sa.Text),
     sa.Column("cohort", sa.Text),
@@ -132,10 +136,15 @@ person = sa.Table(
     sa.Index("uq_person_person_key", "person_key", unique=True),
     sa.Index("ix_person_local_ref", "local_ref"),
 )
-"""A published person. ``missed_no`` is the first of the full rosters in a row that did not name the
-person. The second one departs them."""
+"""A published person.
+
+``missed_no`` is the publication of the full roster from which the person was first missing. If the
+next full roster does not have the person either, ``departed_no`` is its publication."""
 sa.Index(
-    "ix_person_departed_no", person.c.departed_no, **partial(person.c.departed_no.is_not(None))
+    # Partial, because nearly all rows have NULL here.
+    "ix_person_departed_no",
+    person.c.departed_no,
+    **partial(person.c.departed_no.is_not(None)),
 )
 sa.Index("ix_person_missed_no", person.c.missed_no, **partial(person.c.missed_no.is_not(None)))
 
@@ -180,9 +189,10 @@ draft = sa.Table(
 
 ``pass_no`` is the last pass that saw the person on the roster, or read an area, counted over all
 attempts (``RunHandle.pass_no``). ``compared_no`` is the publication that the reads were compared
-with, for people who look at drafts by hand.
+with. It is only for debugging.
 """
 sa.Index(
+    # Two batches must not give one new person two ids.
     "uq_draft_new",
     draft.c.run_id,
     draft.c.person_key,
@@ -199,6 +209,7 @@ UNCONFIRMED: Final = "unconfirmed"
 draft_area = sa.Table(
     "draft_area",
     metadata,
+    # No foreign key, which would cost a look-up for each read of each night.
     sa.Column("run_id", RowId, primary_key=True, autoincrement=False),
     sa.Column("person_id", RowId, primary_key=True, autoincrement=False),
     sa.Column("area", sa.String(40), primary_key=True),
@@ -235,18 +246,21 @@ def _version_table(area: ResourceArea) -> sa.Table:
         sa.Column("observed_at", UtcTime, nullable=False),
         sa.Column("is_left_censored", sa.Boolean, nullable=False),
         *content(area, is_draft=False),
+        # A version that no publication showed would be in history, but in no snapshot.
         sa.CheckConstraint("closed_no > opened_no", name="interval"),
         sa.CheckConstraint("(closed_no IS NULL) = (closed_because IS NULL)", name="closed"),
         sa.CheckConstraint("closed_because IN ('changed', 'gone', 'departed')", name="because"),
         sa.Index(f"ix_{name}_opened_no", "opened_no"),
         sa.Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
         sa.Index(f"ix_{name}_restriction_id", "restriction_id"),
+        # Never reuse the id of a deleted version, because copies know it from the feed.
         sqlite_autoincrement=True,
     )
     column = table.c
     closed, is_open = column.closed_no.is_not(None), column.closed_no.is_(None)
     sa.Index(f"ix_{name}_closed_no", column.closed_no, **partial(closed))
     key = column.person_id, column.restriction_id
+    # The database itself refuses a second open version of a restriction.
     sa.Index(f"uq_{name}_open", *key, unique=True, **partial(is_open))
     return table
 
@@ -268,6 +282,7 @@ def _change_table(area: ResourceArea) -> sa.Table:
         sa.Column("observed_at", UtcTime),
         sa.Column("closed_by_reads", sa.String(65)),
         *content(area, is_draft=True),
+        # An update or a close without a version would change nothing, unnoticed.
         sa.CheckConstraint("(op = 'insert') = (version_id IS NULL)", name="version"),
         sa.CheckConstraint("op IN ('insert', 'update', 'close')", name="op"),
         sqlite_with_rowid=False,
@@ -275,7 +290,7 @@ def _change_table(area: ResourceArea) -> sa.Table:
 
 
 VERSIONS: Final[Mapping[str, sa.Table]] = {area.name: _version_table(area) for area in AREAS}
-"""Every content that was ever published: the version table of each area, by the area's name.
+"""The version table of each area, by the area's name. It has all content ever published.
 
 ``closed_because`` is ``changed`` (another version follows), ``gone`` (two reads did not contain the
 restriction) or ``departed`` (the person left the roster). ``closed_by_reads`` is the interval of
@@ -297,6 +312,7 @@ publication_code = sa.Table(
     metadata,
     sa.Column("publication_no", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("area", sa.String(40), primary_key=True),
+    # Empty texts instead of NULL, because columns of a primary key cannot be NULL.
     sa.Column("code", sa.String(32), primary_key=True),
     sa.Column("level", sa.String(32), primary_key=True),
     sa.Column("cause", sa.String(32), primary_key=True),
@@ -315,10 +331,10 @@ publication_code = sa.Table(
     sqlite_with_rowid=False,
 )
 """Restrictions of each publication by area, code, level, cause, group and cohort. An empty text
-means that there is none; the group of an unknown code is empty.
+means that there is none. The group of an unknown code is empty as well.
 
-``open`` is the previous ``open`` and ``added`` and ``joined_with``, less ``removed`` and
-``departed_with``. ``expired`` ones are still open, and no longer in effect."""
+``open`` is the previous ``open`` plus ``added`` and ``joined_with``, minus ``removed`` and
+``departed_with``. ``expired`` restrictions are still open, but no longer in effect."""
 
 publication_cohort = sa.Table(
     "publication_cohort",
@@ -379,5 +395,5 @@ access_log = sa.Table(
     sa.Column("purpose", sa.String(200)),
     sqlite_autoincrement=True,
 )
-"""Append-only: triggers refuse deletions before 90 days, and every update but the one of ``erase``,
-which sets ``person_key`` to NULL. It names only persons in the database."""
+"""Append-only: triggers refuse deletions before 90 days, and all updates except that of ``erase``,
+which sets ``person_key`` to NULL. It has keys only of persons in the database."""

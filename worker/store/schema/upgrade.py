@@ -1,4 +1,4 @@
-"""The database's schema: which revision it has, and how it is brought to ours."""
+"""The revision of a database's schema, and its upgrade to the revision of this program."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from worker.errors import ConfigurationError
 from worker.store.database import Database
 
 HEAD: Final = "1101"
-"""The revision that this program works on; a test compares it with the migrations."""
+"""The revision that this program requires. A test compares it with the migrations."""
 _ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
@@ -34,25 +34,26 @@ async def revision(connection: AsyncConnection) -> str | None:
     has_table = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
     if not has_table:
         return None
-    found = await connection.execute(select(_ALEMBIC.c.version_num))
-    return found.scalar_one_or_none()
+    versions = await connection.execute(select(_ALEMBIC.c.version_num))
+    return versions.scalar_one_or_none()
 
 
 async def require_upgradable(database: Database) -> str | None:
-    """The revision of a database that ``upgrade`` can bring to ours; ``None`` if it has none yet.
+    """The revision of a database that ``upgrade`` accepts. ``None`` before the first migration.
 
     Raises:
         ConfigurationError: the schema is from an unknown version of the program, or as in
             ``revision``.
     """
-    found = await database.read(revision)
-    if found is not None and not any(_migrations_folder().glob(f"versions/{found}_*.py")):
+    stored = await database.read(revision)
+    # Each revision that this program can upgrade from has a script.
+    if stored is not None and not any(_migrations_folder().glob(f"versions/{stored}_*.py")):
         raise ConfigurationError(
-            f"the database's schema is at {found}, and this program knows only {HEAD}",
+            f"the database's schema is at {stored}, and this program knows only {HEAD}",
             hint="run the program that made it; or begin a new database (another database.url, "
             "then `pts-worker db upgrade`): a full sync fills it, and this one stays as it is",
         )
-    return found
+    return stored
 
 
 async def check_schema(database: Database) -> None:
@@ -61,21 +62,21 @@ async def check_schema(database: Database) -> None:
     Raises:
         ConfigurationError: the schema is missing or different. The hint gives the remedy.
     """
-    found = await require_upgradable(database)
-    if found is None:
+    stored = await require_upgradable(database)
+    if stored is None:
         raise ConfigurationError(
             "the database has no tables of this program yet",
             hint="if database.url names the right one, run `pts-worker db upgrade` once",
         )
-    if found != HEAD:
+    if stored != HEAD:
         raise ConfigurationError(
-            f"the database's schema is at {found}, and this program needs {HEAD}",
+            f"the database's schema is at {stored}, and this program needs {HEAD}",
             hint="back the database up, then run `pts-worker db upgrade`",
         )
 
 
 async def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to ours, in one transaction, and recreate the reporting views.
+    """Upgrade the schema to ``HEAD`` in one transaction, and recreate the reporting views.
 
     Concurrent upgrades run one at a time. The others wait within the database's patience.
 

@@ -57,7 +57,7 @@ class _View(NamedTuple):
 
     Attributes:
         rows: the joined tables.
-        table: the one whose columns are taken under their own names.
+        table: the table of the columns that keep their names.
         given: the other columns, by name.
         where: the condition for its rows.
     """
@@ -80,10 +80,10 @@ def view_definitions(dialect: str) -> Mapping[str, Select[*tuple[Any, ...]]]:
 
 
 def _select(dialect: str, columns: Sequence[Any], view: _View) -> Select[*tuple[Any, ...]]:
-    shown = [
+    selected = [
         typed(dialect, shown.kind, _value(view, shown.name)).label(shown.name) for shown in columns
     ]
-    return select(*shown).select_from(view.rows).where(view.where)
+    return select(*selected).select_from(view.rows).where(view.where)
 
 
 def _value(view: _View, name: str) -> Any:
@@ -273,6 +273,7 @@ def _feed() -> _View:
         is_version = and_(
             change_feed.c.area == name, version.c.version_id == change_feed.c.version_id
         )
+        # The feed outlives its versions: after a purge or an erasure, these columns are NULL.
         rows = rows.outerjoin(version, is_version)
 
     def of_version(column_name: str) -> ColumnElement[Any]:
@@ -323,7 +324,7 @@ def _daily() -> _View:
 
 
 def _code_name(code: ColumnElement[str], language: str) -> ColumnElement[str]:
-    """The name of a restriction's code; NULL for an unknown code."""
+    """The name of a restriction's code. NULL for an unknown code."""
     names = {
         known.code: getattr(known, language)
         for known in codes()
