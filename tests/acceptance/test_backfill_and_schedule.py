@@ -87,6 +87,7 @@ def test_nobody_to_read_and_a_bad_line(standin: Standin, worker: Installation) -
     ended = worker.run("backfill", "--failed")
     assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
     assert "1 line of the roster could not be read" in ended.run["reasons"][1]
+    assert "departed" not in ended.run["reasons"][1]
 
 
 @pytest.mark.parametrize(
