@@ -82,6 +82,7 @@ class Run:
             accept_removals=self.accept_removals,
         )
         is_sync = self.store.handle.kind == RunKind.SYNC
+        new_persons = 0 if is_sync else await self.store.new_persons()
         done = await self.store.publish(limits, may_depart=may_depart, progress=self.progress)
         return self._report(
             RunStatus.PUBLISHED,
@@ -92,6 +93,7 @@ class Run:
                 self.pipeline.producer.roster.unknown_columns,
                 judges_departures=is_sync,
             ),
+            _on_no_roster(new_persons),
             *done.warnings,
             done.drift,
             published_at=done.published_at,
@@ -156,3 +158,13 @@ class Run:
             reasons=(*filter(None, reasons), *self._slowed),
             **more,
         )
+
+
+def _on_no_roster(new_persons: int) -> str:
+    """The reason about persons that a backfill has added. Empty if there are none."""
+    if not new_persons:
+        return ""
+    return (
+        f"{counted(new_persons, 'person')} new: on no roster of a full run so far; without a line "
+        "on the roster, they depart after two full runs"
+    )
