@@ -30,7 +30,8 @@ class _Verdict(NamedTuple):
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: no request succeeds ({reason})",
-    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the network and PTS",
+    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the network "
+    "and PTS",
 )
 _NOT_DECLARED: Final = _Verdict(
     DataContractError,
@@ -43,7 +44,8 @@ _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
         RefusedError,
         "PTS denies this client: all requests are refused ({reason})",
         "compare helseid.scope and the organisation numbers with the client in HelseID "
-        "self-service, and this machine's clock with NTP; `pts-worker doctor --probe` shows each step",
+        "self-service, and this machine's clock with NTP; `pts-worker doctor --probe` shows each "
+        "step",
     ),
     FailureKind.REJECTED: _Verdict(
         DataContractError,
