@@ -30,8 +30,8 @@ class _Verdict(NamedTuple):
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: no request succeeds ({reason})",
-    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the network "
-    "and PTS",
+    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the "
+    "network and PTS",
 )
 _NOT_DECLARED: Final = _Verdict(
     DataContractError,
