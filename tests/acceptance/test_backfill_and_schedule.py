@@ -87,6 +87,29 @@ def test_nobody_to_read_and_a_bad_line(standin: Standin, worker: Installation) -
     ended = worker.run("backfill", "--failed")
     assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
     assert "1 line of the roster could not be read" in ended.run["reasons"][1]
+    assert "departed" not in ended.run["reasons"][1]
+
+
+def test_a_person_on_no_roster(standin: Standin, worker: Installation) -> None:
+    """They are published, and the summary names the consequence. A known person has none."""
+    new = person(standin, PERSONS)
+    stdin = f"{new}\n{off_id_of(1)}\n".encode()
+    reasons = [
+        reason
+        for words in ("--roster -", "--roster -")
+        for reason in worker.run("backfill", *words.split(), stdin=stdin).run["reasons"]
+        if "roster of a full run" in reason
+    ]
+    assert len(reasons) == 1
+    assert reasons[0].startswith("1 person new: on no roster of a full run so far")
+
+
+def test_an_interrupted_backfill_keeps_its_code(standin: Standin, worker: Installation) -> None:
+    """The next backfill abandons it, and `status` still shows why it ended."""
+    words = ("backfill", "--person", "-", "--set", "helseid.issuer=http://127.0.0.1:9")
+    failed = worker.run(*words, stdin=f"{off_id_of(1)}\n".encode())
+    assert worker.run("backfill", "--failed").code == 0
+    assert (failed.code, worker.store.runs()[1]) == (69, ("abandoned", 69))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Whom to read: files, standard input, queries; leading zeros, duplicates, bad lines."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,9 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     assert (ended.code, total) == (0, len(standin.people))
     (warning,) = (reason for reason in ended.run["reasons"] if "another cohort" in reason)
     assert warning.startswith(f"{2 * PERSONS} lines of the roster with another cohort")
-    assert "(line 3, line 5, line 7, …): the first line" in warning
+    assert "(line 3, line 5, line 7, line 9, line 11, …): the first line" in warning
+    (warning,) = (reason for reason in ended.run["reasons"] if "control digits" in reason)
+    assert re.search(r" control digits \((line \d+, ){5}…\): PTS was asked", warning)
     everyone_was_read_once(standin)
     standin.people[again[0]][SAFETY].clear()
     assert worker.sync().run["totals"]["rows_closed"] == 1
@@ -135,6 +138,7 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
         assert f"roster.csv line {number}" in ended.err
     reason = next(one for one in ended.run["reasons"] if "of the roster" in one)
     assert "the first, " in reason
+    assert "no person was marked as departed" in reason
     assert "roster.csv line 6" in reason
     assert "a leading zero may have been lost: keep the column as text" in reason
     assert lost_zero not in ended.err + ended.out

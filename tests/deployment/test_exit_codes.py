@@ -90,6 +90,15 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     assert workload.job["backoffLimit"] > 0
 
 
+CRON_FIRST: Final = {
+    ExitCode.GAPS: "status",
+    ExitCode.WITHHELD: "status",
+    ExitCode.UNAVAILABLE: "doctor --probe",
+    ExitCode.REFUSED: "doctor --probe",
+}
+"""The first command of a mail, if that is not ``doctor``."""
+
+
 @pytest.mark.parametrize("code", sorted(ExitCode), ids=lambda code: code.name)
 def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Path):
     """A line with code and reason, and so a mail, where systemd alerts or starts again."""
@@ -99,9 +108,28 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
     else:
         assert printed == (
             f"pts-worker sync: exit code {code:d}: the reason. First: sudo pts-admin "
-            f"{'status' if code == ExitCode.WITHHELD else 'doctor'} (log: {tmp_path / 'log'})\n"
+            f"{CRON_FIRST.get(code, 'doctor')} (log: {tmp_path / 'log'})\n"
         )
     assert "sync\n" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        (
+            "pts-worker: two keys:\n  - a: unknown\n  → see b",
+            "two keys: - a: unknown → see b. First",
+        ),
+        ("run 2 (sync): withheld\n  ! 9 of 9\n  ! check PTS", "78: 9 of 9 check PTS. First"),
+    ],
+)
+def test_cron_mails_the_reason_with_its_remedy(printed: str, reason: str, tmp_path: Path):
+    """Each problem of a configuration, and the lines of a run that did not publish."""
+    stub = tmp_path / "worker"
+    write_program(stub, f"cat <<'END'\npts-worker: of an earlier night\n{printed}\nEND\nexit 78\n")
+    places = {"WORKER": str(stub), "LOG": str(tmp_path / "log"), "CODE": str(tmp_path / "code")}
+    done = run(["/bin/sh", "-c", cron_commands()[0]], env=cron_variables() | places)
+    assert reason in done.stdout
 
 
 @pytest.mark.parametrize(("fresh", "calls"), [(True, "status\n"), (False, "status\nsync\n")])
@@ -130,7 +158,7 @@ def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
     printed = run_cron_line(cron_commands()[2], tmp_path, sync=0, status=code)
     old = "the copy is too old; last full run 2026-01-02: NOT FRESH (--max-age 36h)"
     reasons = {ExitCode.OK: "", ExitCode.GAPS: old, ExitCode.UNAVAILABLE: "the reason"}
-    first = "status" if code == ExitCode.GAPS else "doctor"
+    first = CRON_FIRST.get(code, "doctor")
     reason = reasons[code] and (
         f"pts-worker status: exit code {code:d}: {reasons[code]}. First: sudo pts-admin {first}\n"
     )
@@ -195,6 +223,8 @@ def handed_over(code: int | str, result: str = "exit-code") -> dict[str, str]:
 FIRST: Final = {
     ExitCode.GAPS: "sudo pts-admin status",
     ExitCode.WITHHELD: "sudo pts-admin status",
+    ExitCode.UNAVAILABLE: "sudo pts-admin doctor --probe",
+    ExitCode.REFUSED: "sudo pts-admin doctor --probe",
     ExitCode.BUG: "journalctl _SYSTEMD_INVOCATION_ID=a1",
 }
 """The first command of an alert, if that is not ``doctor``."""
@@ -241,11 +271,11 @@ def test_the_journal_has_the_reason_of_an_earlier_start(journal: str, reason: st
 
 def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
     """After the last retry `systemctl start` starts nothing; at most 400 characters."""
-    shown = {"InvocationID": "a1", "StatusText": "x" * 173, "Restart": "on-abnormal"}
+    shown = {"InvocationID": "a1", "StatusText": "x" * 173, "NRestarts": "7"}
     text = alert(tmp_path, handed_over(69), shown)
-    assert text.endswith(f"No more retries. To start it: {BY_HAND}")
+    assert text.endswith(f"No more retries. Then: {BY_HAND}")
     assert len(text) <= 400
-    text = alert(tmp_path, handed_over(69), shown | {"Restart": "no"})
+    text = alert(tmp_path, handed_over(69), shown | {"NRestarts": "0"})
     assert "No more retries" not in text
     text = alert(tmp_path, handed_over(0, "start-limit-hit"), shown)
     assert "it was started too often; its last start succeeded" in text
@@ -290,7 +320,7 @@ def test_a_systemd_that_hands_nothing_over(status: str, ended: str, tmp_path: Pa
 
 def test_an_alert_of_a_kill_has_its_commands(tmp_path: Path):
     """What the worker did at its end, where to look, and how to start it again."""
-    shown = {"InvocationID": "a1", "StatusText": "9 persons", "Restart": "on-abnormal"}
+    shown = {"InvocationID": "a1", "StatusText": "9 persons", "NRestarts": "7"}
     text = alert(tmp_path, handed_over("KILL", "signal"), shown)
     assert "signal (KILL): the worker was killed at: 9 persons. First: journalctl --dmesg" in text
     assert text.endswith(BY_HAND)

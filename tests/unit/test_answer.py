@@ -93,6 +93,7 @@ def test_an_object_in_place_of_the_list():
             (LIST, {"items": [restriction()], **around}, "declares the list of records")
             for around in ({"page": 1}, {"offset": 0}, {"page": {"number": 0}})
         ),
+        (ITEMS, {"rows": []}, "no list of records, but an object with rows: correct `records`"),
         (DATA_ITEMS, {"data.items": [restriction()], "data": 5}, UNDECLARED),
         (DATA_ITEMS, {"data.items": [restriction()], "data": []}, UNDECLARED),
         (DATA_ITEMS, {"data.items": [restriction()], "data": ""}, UNDECLARED),

@@ -296,7 +296,7 @@ def test_a_small_run(error: AreaError, persons: int, *, opens: bool):
         ([AWAY, HELSEID], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
         ([PAUSE, PAUSE], ExitCode.UNAVAILABLE, "PTS asks for a pause until 2"),
         ([PAUSE, DENIED], ExitCode.UNAVAILABLE, "1 refused, 1 transient"),
-        ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor` checks api.base_url"),
+        ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor --probe` checks api.base_url"),
         ([DENIED], ExitCode.REFUSED, "compare helseid.scope and the organisation numbers"),
         ([RejectedError("404")], ExitCode.DATA_CONTRACT, "check api.base_url with `pts-worker do"),
     ],
@@ -319,7 +319,7 @@ def test_the_verdict_about_no_person(error):
     [
         (RefusedError("HelseID: invalid_client", hint="compare"), "invalid_client → compare)"),
         (DENIED, "status 403 → compare helseid.scope and the organisation numbers"),
-        (AWAY, "status 503 → run again later, which continues; `pts-worker doctor`"),
+        (AWAY, "status 503 → run again later, which continues; `pts-worker doctor --probe`"),
     ],
 )
 def test_progress_and_log_have_reason_and_hint(error: AreaError, words: str):

@@ -79,6 +79,11 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("helseid.private_jwk_file", '{"kty":"hemmelig"}', "must be a file name, not the content"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
         ("helseid.issuer", "HTTP://sts.example", "http:// is allowed for loopback addresses only"),
+        (
+            "helseid.issuer",
+            "https://sts.example/.well-known/openid-configuration",
+            "must be the address before /.well-known/",
+        ),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a user name, password, "),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name, password, "),

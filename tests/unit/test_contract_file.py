@@ -102,6 +102,14 @@ def test_a_fault_does_not_hold_the_value():
     assert "16858399649" not in caught.value.message
 
 
+@pytest.mark.parametrize("text", ['{"openapi": "3.0.1"}', "# PTS\nopenapi: 3.1.0\n", "\n{}"])
+def test_another_document_is_named_with_its_command(text):
+    """NHN publishes OpenAPI, and a contract is TOML."""
+    with pytest.raises(ConfigurationError, match="is an OpenAPI document, or JSON") as caught:
+        read_contract(text)
+    assert "pts-worker contract from-openapi" in caught.value.hint
+
+
 def test_two_contracts_have_one_fingerprint_only_if_they_are_the_same():
     """So that an open run is not continued under another one."""
     default = read_contract(default_contract_text())

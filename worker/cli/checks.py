@@ -24,6 +24,7 @@ from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import NationalId, is_h_number
 from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
+from worker.core.run import add_place
 from worker.core.times import format_duration
 from worker.core.verdict import verdict_of
 from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
@@ -292,13 +293,17 @@ async def check_roster(app: App, warnings: Warnings) -> str:
             f"line with others: {counts.first_contradiction}"
         )
         warnings[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
+    if counts.wrong_digits:
+        lines = ", ".join(counts.first_wrong_digits)
+        remedy = f"correct a mistyped one, which asks about another person: {lines}"
+        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong control digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     return text
 
 
 class _Counts(msgspec.Struct):
-    """Counts of a roster: persons, H-numbers among them, roster errors, contradictory labels."""
+    """Counts of a roster: persons, H-numbers among them, and lines that need attention."""
 
     entries: int = 0
     h_numbers: int = 0
@@ -306,6 +311,8 @@ class _Counts(msgspec.Struct):
     first_error: str = ""
     contradictions: int = 0
     first_contradiction: str = ""
+    wrong_digits: int = 0
+    first_wrong_digits: list[str] = []
 
 
 async def _count(roster: Roster) -> _Counts:
@@ -317,6 +324,9 @@ async def _count(roster: Roster) -> _Counts:
                 counts.errors += 1
                 counts.first_error = counts.first_error or f"{entry.where}: {entry.problem}"
                 continue
+            if not entry.checksum_ok:
+                counts.wrong_digits += 1
+                add_place(counts.first_wrong_digits, entry.where)
             label = hash((entry.local_ref, entry.cohort))
             is_new = (person := hash(entry.off_id.reveal())) not in labels
             counts.entries += is_new

@@ -1,6 +1,7 @@
 """Reads the contract with PTS: the default one, or ``api.contract_file``."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from worker.errors import ConfigurationError
 
 _KEY: Final = "api.contract_file"
 _MADE_OF_LEAVES: Final = frozenset({ColumnType.TEXT, ColumnType.JSON})
+_OTHER_FORMAT: Final = re.compile(r"\A\s*\{|^(openapi|swagger)\s*:", re.MULTILINE)
 _CONTRACTS: Final = TypeAdapter(dict[str, AreaContract])
 
 
@@ -48,6 +50,11 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     Raises:
         ConfigurationError: with all errors and their positions.
     """
+    if _OTHER_FORMAT.search(text):
+        raise ConfigurationError(
+            f"{name}: is an OpenAPI document, or JSON, and not a contract (TOML)",
+            hint="`pts-worker contract from-openapi FILE --out pts.toml` proposes a contract",
+        )
     tables = parse_toml(text, name=name)
     # As JSON, because the models are strict: in Python mode, a TOML array is no tuple.
     try:

@@ -99,6 +99,10 @@ HttpUrl = Annotated[
         lambda url: url.lower().startswith("https:") or is_loopback(parts_of(url).hostname),
         "http:// is allowed for loopback addresses only; use https://",
     ),
+    _must(
+        lambda url: "/.well-known/" not in url,
+        "must be the address before /.well-known/, from which the discovery address is made",
+    ),
 ]
 SecretHttpUrl = Secret[HttpUrl]
 StoreUrl = Annotated[Text, AfterValidator(check_store_url)]

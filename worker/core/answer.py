@@ -191,8 +191,8 @@ def _refuse_status(status: int) -> NoReturn:
         raise DeniedError(f"status {status}: this client may not read", status=status)
     if status == _NOT_FOUND:
         hint = (
-            "check the contract's path, and that the person exists in PTS. Declare 404 in "
-            "empty_status only if it means that there are no records"
+            "compare api.base_url and the contract's path (`pts-worker contract show`) with NHN's "
+            "addresses. Declare 404 in empty_status only if it means that there are no records"
         )
         raise RejectedError(f"status {status}", status=status, hint=hint)
     if status in _REFUSALS:
@@ -211,17 +211,24 @@ def _records(document: Any, contract: AreaContract) -> list[Any]:
         # Only if declared: an error object with status 200 must not look like an empty list.
         if contract.no_records == "empty":
             return []
-        raise ContractError("no list of records", field=contract.records)
+        raise ContractError(
+            f"no list of records, but {_described(document)}: correct `records` in the contract",
+            field=contract.records,
+        )
     kind = "a value"
     if isinstance(document, list):
         kind = 'the answer itself is a list (declare `records = ""`)'
     if isinstance(value, dict):
-        names = ", ".join(safe_path(name) for name in [*value][:_NAMES_MAX])
-        kind = f"an object with {names}" if names else "an empty object"
+        kind = _described(value)
     raise ContractError(
         f"{kind}, where the contract declares the list of records",
         field=contract.records or "$",
     )
+
+
+def _described(fields: Mapping[str, Any]) -> str:
+    names = ", ".join(safe_path(name) for name in [*fields][:_NAMES_MAX])
+    return f"an object with {names}" if names else "an empty object"
 
 
 def _around(document: Any, items: list[Any]) -> Mapping[str, Any]:

@@ -233,8 +233,7 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
         )
     messages += [
         f"{_unread_in_area(area)}. The last published state is kept and is stale. `pts-worker "
-        "failures list` shows the reasons. If this client may not read the area, remove it from "
-        "sync.areas"
+        "failures list` shows the reasons"
         for area in facts.areas
         if area.attempted and _is_low(area, limits) and not facts.is_subset
     ]

@@ -20,8 +20,10 @@ KEY_BYTES_MIN: Final = 32
 _DIFFERENT_MIN: Final = 16
 """Minimum number of different bytes in a key. 32 random bytes have about 30."""
 _PSEUDONYM_DIGITS: Final = 64
-_SCIENTIFIC: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+")
-_SPREADSHEET: Final = "a spreadsheet wrote it in powers of ten: keep the column as text"
+_NUMBER: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+|[0-9]{9,11}[.,]0+")
+_AS_A_NUMBER: Final = (
+    "it was written as a number (in powers of ten, or with .0): keep the column as text"
+)
 
 
 class NationalId:
@@ -78,8 +80,8 @@ def off_id_problem(text: str) -> str:
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
-    if is_power_of_ten(stripped):
-        return f"the identifier must be {LENGTH} digits; {_SPREADSHEET}"
+    if is_number(stripped):
+        return f"the identifier must be {LENGTH} digits; {_AS_A_NUMBER}"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
     remedy = "; a leading zero may have been lost: keep the column as text"
@@ -87,9 +89,9 @@ def off_id_problem(text: str) -> str:
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
 
 
-def is_power_of_ten(text: str) -> bool:
-    """Whether a spreadsheet wrote a number as a power of ten, such as ``6.8E+09``."""
-    return _SCIENTIFIC.fullmatch(text) is not None
+def is_number(text: str) -> bool:
+    """Whether a program wrote a column as numbers, such as ``6.8E+09`` or ``1013299997.0``."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def is_h_number(digits: str) -> bool:

@@ -2,10 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from worker.core.display import counted, listed
 from worker.core.run import FailureCount, RunProgress
 from worker.errors import FailureKind
+
+_MISTYPED: Final = {
+    True: "the intended person departs",
+    False: "another person was read than the intended one",
+}
+"""The consequence of a mistyped identifier, by whether the run judges departures."""
 
 
 def kinds_of(failures: Iterable[FailureCount]) -> Counter[FailureKind]:
@@ -17,19 +24,25 @@ def kinds_of(failures: Iterable[FailureCount]) -> Counter[FailureKind]:
 
 
 def failure_reasons(
-    progress: RunProgress, failures: Sequence[FailureCount], given_up: Iterable[str]
+    progress: RunProgress,
+    failures: Sequence[FailureCount],
+    given_up: Iterable[str],
+    *,
+    judges_departures: bool,
 ) -> Iterator[str]:
     """The reasons for the gaps of a run.
 
     Args:
         failures: the most frequent first.
         given_up: areas in which no request succeeded.
+        judges_departures: a published full run, which would mark missing persons as departed.
     """
     if progress.roster_faults:
+        lines = counted(progress.roster_faults, "line")
+        departed = "; no person was marked as departed, because the missing ones may be among them"
         yield (
-            f"{counted(progress.roster_faults, 'line')} of the roster could not be read, "
-            f"the first, {progress.first_roster_fault}; no person was marked as departed, "
-            "because the missing persons may be among them"
+            f"{lines} of the roster could not be read, the first, {progress.first_roster_fault}"
+            f"{departed if judges_departures else ''}"
         )
     if failures:
         kinds = sorted(kinds_of(failures).items())
@@ -38,12 +51,16 @@ def failure_reasons(
         most = failures[0]
         yield f"the most frequent, {most.area}: {most.reason}; `failures list` has all"
     for area in given_up:
-        yield (
-            f"{area} was given up; leave out an area that this client may not read with sync.areas"
+        is_refused = any(
+            failure.area == area and failure.kind is FailureKind.REFUSED for failure in failures
         )
+        hint = "; if this client may not read it, leave it out (sync.areas)" if is_refused else ""
+        yield f"{area} was given up{hint}"
 
 
-def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> Iterator[str]:
+def roster_warnings(
+    progress: RunProgress, unknown_columns: Sequence[str], *, judges_departures: bool
+) -> Iterator[str]:
     """Warnings about a roster, including one without roster errors."""
     if unknown_columns:
         yield (
@@ -52,8 +69,9 @@ def roster_warnings(progress: RunProgress, unknown_columns: Sequence[str]) -> It
         )
     if wrong := progress.checksum_warnings:
         yield (
-            f"{counted(wrong, 'identifier')} of the roster with wrong control digits: PTS was "
-            "asked all the same; if one is mistyped, the intended person departs"
+            f"{counted(wrong, 'identifier')} of the roster with wrong control digits "
+            f"({', '.join(progress.first_checksum_warnings)}): PTS was asked all the same; if one "
+            f"is mistyped, {_MISTYPED[judges_departures]}"
         )
     if other := progress.other_cohorts:
         yield (

@@ -12,7 +12,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.errors import ExitCode, FailureKind
 
-_PLACES_MAX: Final = 3
+_PLACES_MAX: Final = 5
 """Maximum number of lines of the roster that a warning names."""
 PASSES: Final = 3
 """Maximum number of passes over the roster in one attempt."""
@@ -176,6 +176,14 @@ class Publication(Value, frozen=True, kw_only=True):
         )
 
 
+def add_place(places: list[str], where: str) -> None:
+    """Add a line of the roster to the places of a warning, which names the first few."""
+    if len(places) < _PLACES_MAX:
+        places.append(" ".join(where.split()[-2:]))
+    elif len(places) == _PLACES_MAX:
+        places.append("…")
+
+
 class RequestCounts(msgspec.Struct, kw_only=True):
     """Counters of requests to PTS.
 
@@ -194,6 +202,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     Attributes:
         sent: counters of its requests.
         first_roster_fault: place and problem of the first roster error, without its value.
+        first_checksum_warnings: places of the first lines with wrong control digits.
         first_other_cohorts: places of the first lines with another cohort.
         persons_asked: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.
@@ -209,6 +218,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     roster_faults: int = 0
     first_roster_fault: str = ""
     checksum_warnings: int = 0
+    first_checksum_warnings: list[str] = []
     labels_replaced: int = 0
     other_cohorts: int = 0
     first_other_cohorts: list[str] = []
@@ -225,14 +235,6 @@ class RunProgress(msgspec.Struct, kw_only=True):
     def retries(self) -> int:
         """Attempts after the first of each request."""
         return self.sent.retries
-
-    def count_other_cohort(self, where: str) -> None:
-        """Count a line that gives a person of an earlier line another cohort."""
-        self.other_cohorts += 1
-        if self.other_cohorts <= _PLACES_MAX:
-            self.first_other_cohorts.append(" ".join(where.split()[-2:]))
-        elif self.other_cohorts == _PLACES_MAX + 1:
-            self.first_other_cohorts.append("…")
 
     @property
     def persons_done(self) -> int:

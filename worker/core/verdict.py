@@ -23,14 +23,15 @@ class _Verdict(NamedTuple):
     message: str
     hint: str
 
-    def error_of(self, reason: str) -> WorkerError:
-        return self.error(self.message.format(reason=reason), hint=self.hint)
+    def error_of(self, reason: str, *, hint: str = "") -> WorkerError:
+        return self.error(self.message.format(reason=reason), hint=hint or self.hint)
 
 
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: no request succeeds ({reason})",
-    "run again later, which continues; `pts-worker doctor` checks api.base_url and the network",
+    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the "
+    "network and PTS",
 )
 _NOT_DECLARED: Final = _Verdict(
     DataContractError,
@@ -43,7 +44,8 @@ _VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
         RefusedError,
         "PTS denies this client: all requests are refused ({reason})",
         "compare helseid.scope and the organisation numbers with the client in HelseID "
-        "self-service; `pts-worker doctor` shows each step",
+        "self-service, and this machine's clock with NTP; `pts-worker doctor --probe` shows each "
+        "step",
     ),
     FailureKind.REJECTED: _Verdict(
         DataContractError,
@@ -83,7 +85,8 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
     if not isinstance(last, AreaError):
         return last
     counts = f"{len(errors)} person-areas in a row"
-    return _VERDICTS[last.kind].error_of(f"{counts}, the last with: {last.message}")
+    reason = f"{counts}, the last with: {last.message}"
+    return _VERDICTS[last.kind].error_of(reason, hint=last.hint)
 
 
 def verdict_of(error: AreaError) -> WorkerError:

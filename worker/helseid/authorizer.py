@@ -14,9 +14,10 @@ import httpx
 import structlog
 
 from worker.config.settings import HelseId
+from worker.errors import DeniedError
 from worker.helseid.client import HelseIdClient
 from worker.helseid.keys import ClientKey
-from worker.helseid.refusals import clock_problem, error_code, refusal_of
+from worker.helseid.refusals import CLOCK_HINT, clock_problem, error_code, refusal_of
 from worker.helseid.tokens import Token, TokenSource
 from worker.http.response import HttpResponse
 from worker.ports import Runtime
@@ -60,8 +61,8 @@ class HelseIdAuthorizer:
         if self.tokens.proof_key is not None:
             self.tokens.proof_key.learn(url, response.header("dpop-nonce"))
 
-    def refusal(self, token: Token, response: HttpResponse, number: int) -> str:
-        """The reason why PTS denies this client. Empty if the request is to be repeated.
+    def refusal(self, token: Token, response: HttpResponse, number: int) -> DeniedError | None:
+        """The error if PTS denies this client. None if the request is to be repeated.
 
         Args:
             token: the request's.
@@ -77,11 +78,12 @@ class HelseIdAuthorizer:
             # A new proof alone did not help, so the token must be the reason.
             if number == _REPEATS:
                 self._replace(token)
-            return ""
+            return None
         text = f"PTS answered {refusal_of(response.status, code)}"
         if clock := clock_problem(response.header("date"), self._runtime.now(), whose="PTS's"):
             text += f"; {clock}"
-        return text
+        is_clock = clock and response.status == _UNAUTHORIZED
+        return DeniedError(text, status=response.status, hint=CLOCK_HINT if is_clock else "")
 
     def _replace(self, token: Token) -> None:
         """Discard a refused token, unless it was replaced already, or the last one recently."""

@@ -102,6 +102,12 @@ def load_client_key(path: Path) -> ClientKey:
             jwk = _jwk_in(_DOCUMENT.decode(content))
             native = _native(jwk)
     except _UNREADABLE:
+        if b"ENCRYPTED" in content:
+            raise ConfigurationError(
+                f"{KEY_FILE}: {path}: the private key is encrypted",
+                hint=f"`umask 077; openssl pkey -in {path} -out NEW` writes it without encryption; "
+                "give the new file",
+            ) from None
         raise ConfigurationError(
             f"{KEY_FILE}: {path}: is not a private key that can be read",
             hint="use a private JWK, a PEM private key that is not encrypted, or the JSON from "

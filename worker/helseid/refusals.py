@@ -23,8 +23,8 @@ _SCOPE_HINT: Final = (
 )
 _HINTS: Final = {
     "invalid_client": (
-        "compare helseid.client_id and `pts-worker keys public` with self-service; a new key takes"
-        " a minute"
+        "compare helseid.client_id and `pts-worker keys public` with self-service, and the clock"
+        " with NTP"
     ),
     "unauthorized_client": "allow the client this grant (helseid.grant) in HelseID self-service",
     "unsupported_grant_type": "allow the client this grant (helseid.grant) in HelseID self-service",

@@ -19,7 +19,7 @@ from worker.core.retry import (
     wait_before_retry,
 )
 from worker.core.run import RequestCounts
-from worker.errors import DeniedError, LateError, TransientError
+from worker.errors import LateError, TransientError
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.helseid.tokens import Token
 from worker.http.budget import Share
@@ -138,7 +138,7 @@ class RetryingClient:
                 return response
             refusals += 1
             if refusal := self._authorizer.refusal(token, response, refusals):
-                raise DeniedError(refusal, status=response.status)
+                raise refusal
             connection.close()  # another replica may accept the request
             # During an outage, a probe with a new token must not exceed one request per interval.
             if request.probe_interval_s:

@@ -93,7 +93,10 @@ def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> Roster
     """A roster entry, or a roster error, from unchecked text."""
     digits = normalise_off_id(off_id)
     if digits is None:
-        return RosterLineError(where=where, problem=off_id_problem(off_id))
+        problem = off_id_problem(off_id)
+        if any(normalise_off_id(label) for label in (local_ref, cohort)):
+            problem += "; local_ref or cohort contains one: are the columns swapped?"
+        return RosterLineError(where=where, problem=problem)
     labels = {"local_ref": local_ref.strip(), "cohort": cohort.strip()}
     for name, label in labels.items():
         if problem := _label_problem(name, label):

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, TypeAlias
 
 from anyio import to_thread
 
-from worker.core.identity import is_power_of_ten
+from worker.core.identity import is_number
 from worker.core.model import RosterLineError
 from worker.errors import RosterError, reason_of
 from worker.roster import (
@@ -32,9 +32,17 @@ LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _COUNTED: Final = 1024 * 1024
-_DELIMITERS: Final = ",;\t"
-_WORKBOOK: Final = "PK\x03\x04"
-"""The first bytes of a workbook (.xlsx)."""
+_NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
+"""The delimiters, with their names for messages."""
+_OTHER_FORMATS: Final = {
+    "PK\x03\x04": "an Excel workbook",
+    "\udcd0\udccf\x11": "an Excel workbook",  # .xls, as UTF-8
+    "\xd0\xcf\x11": "an Excel workbook",  # .xls, as windows-1252
+    "<": "an HTML or XML file",
+}
+"""Other formats by their first characters. A file server's error or login page is HTML."""
+_SEPARATOR_LINE: Final = re.compile('"?sep=.?"?', re.IGNORECASE)
+"""The first line of a file for Excel. The header shows the delimiter, so the line is skipped."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that are invalid in the encoding, as ``surrogateescape`` decodes them (PEP 383)."""
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
@@ -67,7 +75,8 @@ class CsvRoster:
     """Streams persons from a file, one chunk in memory at a time.
 
     The delimiter (comma, semicolon or tab) is detected from the header. Fields may be quoted but
-    not contain line breaks. Blank lines are skipped. A byte order mark may come first.
+    not contain line breaks. Blank lines are skipped. A byte order mark and Excel's line ``sep=;``
+    may come first.
 
     Args:
         path: the file, or ``-`` for standard input.
@@ -195,10 +204,10 @@ class _LineParser:
         for text in texts:
             self._number += 1
             if self._number == 1:
-                text = text.removeprefix("\ufeff")  # noqa: PLW2901 - the byte order mark
+                text = text.lstrip("\ufeff")  # noqa: PLW2901 - byte order marks: some files have two
             if len(text) > LINE_LENGTH_MAX:
                 yield self._error(f"the line is longer than {LINE_LENGTH_MAX} characters")
-            elif text and not text.isspace():
+            elif text and not text.isspace() and not self._is_separator_line(text):
                 if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)
@@ -206,17 +215,18 @@ class _LineParser:
     def _read_header(self, text: str) -> bool:
         """Read the first line that is not blank. False if it is not a header."""
         self._is_header_done = True
-        if text.startswith(_WORKBOOK):
-            raise RosterError(f"{self._name} is a workbook, not CSV", hint=_SAVE_HINT)
+        for beginning, description in _OTHER_FORMATS.items():
+            if text.lstrip().startswith(beginning):
+                raise RosterError(f"{self._name} is {description}, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
             hint = _encoding_hint(self._encoding)
             raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
         # A file without a header: its first line is an identifier.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
-        if (bare.isascii() and bare.isdigit()) or is_power_of_ten(bare):
+        if (bare.isascii() and bare.isdigit()) or is_number(bare):
             return False
         # Norwegian Excel separates by semicolon.
-        self._delimiter = max(_DELIMITERS, key=text.count)
+        self._delimiter = max(_NAMES, key=text.count)
         try:
             names = self._fields(text)
         except csv.Error:
@@ -247,6 +257,10 @@ class _LineParser:
         labels = ["", ""]
         if columns is None:
             off_id = fields[0] if len(fields) == 1 else text
+        elif len(fields) < columns.count and self._has_other_delimiter(fields):
+            return self._error(
+                f"no {_NAMES[self._delimiter]}, which separates the header's columns"
+            )
         # An unquoted delimiter in a field would shift the columns behind it.
         elif len(fields) > columns.count:
             return self._error(f"{len(fields)} fields, but the header has {columns.count}")
@@ -259,6 +273,13 @@ class _LineParser:
                 for place in (columns.local_ref, columns.cohort)
             ]
         return read_text(off_id, *labels, where=self._place())
+
+    def _is_separator_line(self, text: str) -> bool:
+        return self._number == 1 and _SEPARATOR_LINE.fullmatch(text.strip()) is not None
+
+    def _has_other_delimiter(self, fields: Sequence[str]) -> bool:
+        """Whether a line without the header's delimiter contains another one."""
+        return len(fields) == 1 and any(delimiter in fields[0] for delimiter in _NAMES)
 
     def _error(self, problem: str) -> RosterLineError:
         return RosterLineError(where=self._place(), problem=problem)

@@ -15,7 +15,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from worker.core.breaker import Breaker
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
-from worker.core.run import AreaDraft, Pass, PersonDraft, RunProgress
+from worker.core.run import AreaDraft, Pass, PersonDraft, RunProgress, add_place
 from worker.core.value import Value
 from worker.masking import mask_identifiers
 from worker.ports import Roster
@@ -171,7 +171,8 @@ class Producer(msgspec.Struct, kw_only=True):
         cohorts |= {key: pending[key].cohort for key in cohorts.keys() & pending.keys()}
         for entry, person in zip(reversed(entries), reversed(sent), strict=True):
             if person.cohort != cohorts[person.person_key]:
-                self.progress.count_other_cohort(entry.where)
+                self.progress.other_cohorts += 1
+                add_place(self.progress.first_other_cohorts, entry.where)
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark persons with an identifier that is not sent."""
@@ -189,7 +190,9 @@ class Producer(msgspec.Struct, kw_only=True):
 
     def _count_person(self, entry: RosterEntry, person: Person) -> None:
         self.progress.persons_seen += 1
-        self.progress.checksum_warnings += not entry.checksum_ok
+        if not entry.checksum_ok:
+            self.progress.checksum_warnings += 1
+            add_place(self.progress.first_checksum_warnings, entry.where)
         labels = (entry.local_ref, entry.cohort)
         self.progress.labels_replaced += (person.local_ref, person.cohort) != labels
 

@@ -84,12 +84,19 @@ class Run:
             first_min_completeness=self.settings.first_min_completeness,
             accept_removals=self.accept_removals,
         )
+        is_sync = self.store.handle.kind == RunKind.SYNC
+        new_persons = 0 if is_sync else await self.store.new_persons()
         done = await self.store.publish(limits, may_depart=may_depart, progress=self.progress)
         return self._report(
             RunStatus.PUBLISHED,
             done.exit_code,
-            *self._failure_reasons(),
-            *roster_warnings(self.progress, self.pipeline.producer.roster.unknown_columns),
+            *self._failure_reasons(judges_departures=is_sync),
+            *roster_warnings(
+                self.progress,
+                self.pipeline.producer.roster.unknown_columns,
+                judges_departures=is_sync,
+            ),
+            _on_no_roster(new_persons),
             *done.warnings,
             done.drift,
             published_at=done.published_at,
@@ -136,8 +143,10 @@ class Run:
             details = [f"this backfill requested only {counted(asked, 'person')}"]
         return self._report(status, error.exit_code, error.message, *details, error.hint)
 
-    def _failure_reasons(self) -> Iterator[str]:
-        return failure_reasons(self.progress, self._failures, self._given_up)
+    def _failure_reasons(self, *, judges_departures: bool = False) -> Iterator[str]:
+        return failure_reasons(
+            self.progress, self._failures, self._given_up, judges_departures=judges_departures
+        )
 
     def _report(
         self, status: RunStatus, exit_code: ExitCode, *reasons: str, **more: Any
@@ -156,3 +165,13 @@ class Run:
             reasons=(*filter(None, reasons), *self._slowed),
             **more,
         )
+
+
+def _on_no_roster(new_persons: int) -> str:
+    """The reason about persons that a backfill has added. Empty if there are none."""
+    if not new_persons:
+        return ""
+    return (
+        f"{counted(new_persons, 'person')} new: on no roster of a full run so far; without a line "
+        "on the roster, they depart after two full runs"
+    )

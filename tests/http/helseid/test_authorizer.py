@@ -31,17 +31,18 @@ async def authorized(authorizer: HelseIdAuthorizer, url: str = URL) -> dict[str,
 
 async def refused(authorizer: HelseIdAuthorizer, response: HttpResponse) -> str:
     """What is said of a request that PTS refuses."""
-    return authorizer.refusal(await authorizer.tokens.token(), response, 1)
+    error = authorizer.refusal(await authorizer.tokens.token(), response, 1)
+    return error.advice if error else ""
 
 
 async def denied(authorizer: HelseIdAuthorizer) -> int:
     """How often a request is sent if PTS refuses it each time."""
-    number, said = 0, ""
-    while not said:
+    number, error = 0, None
+    while error is None:
         number += 1
         token = await authorizer.tokens.token()
-        said = authorizer.refusal(token, answer(401, BEARER), number)
-    assert said == "PTS answered 401 invalid_token"
+        error = authorizer.refusal(token, answer(401, BEARER), number)
+    assert error.message == "PTS answered 401 invalid_token"
     return number
 
 
@@ -165,7 +166,7 @@ async def test_late_refusals_of_an_old_token(clients, server, fake):
     old = await authorizer.tokens.token()
     assert await denied(authorizer) == 3
     fake.advance(120)
-    assert authorizer.refusal(old, answer(401, BEARER), 2) == ""
+    assert authorizer.refusal(old, answer(401, BEARER), 2) is None
     await authorizer.tokens.token()
     assert len(server.tokens) == 2
 
@@ -197,6 +198,9 @@ async def test_a_clock_that_explains_it(clients, fake):
         f"PTS answered 403; this machine's clock is {seconds} s behind PTS's"
         for seconds in (59, 60)
     }
+    authorizer = clients.open()
+    late = authorizer.refusal(await authorizer.tokens.token(), answer(401, BEARER, date=date), 3)
+    assert late.hint.startswith("synchronise this machine's clock")
 
 
 @pytest.mark.promise("8")

@@ -106,7 +106,10 @@ def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
         "secp256k1 PEM": (pem(odd_curve), UNACCEPTED),
         "small PEM": (pem(small), UNACCEPTED),
         "Ed25519 PEM": (pem(edwards), UNACCEPTED),
-        "encrypted PEM": (pem(native, encryption=BestAvailableEncryption(b"x")), UNREADABLE),
+        "encrypted PEM": (
+            pem(native, encryption=BestAvailableEncryption(b"x")),
+            "key is encrypted",
+        ),
         "broken PEM": (pem(native)[:400] + "\n-----END PRIVATE KEY-----\n", UNREADABLE),
         "halves of two RSA keys": ({**rsa_jwk, "n": other_rsa["n"]}, UNREADABLE),
         "halves of two keys": ({**ec_jwk, "d": other["d"]}, UNREADABLE),

@@ -387,16 +387,17 @@ def test_a_renamed_required_field(tmp_path: Path, holders: int, *, is_first: boo
 # --- the table: one area ---
 
 
-def test_one_area_refuses_everyone(tmp_path: Path) -> None:
-    """The other is read at full speed meanwhile; the summary says what to do."""
+@pytest.mark.parametrize(("code", "kind"), [(404, "rejected"), (403, "refused")])
+def test_one_area_refuses_everyone(tmp_path: Path, code: int, kind: str) -> None:
+    """The other is read at full speed meanwhile. Only a refusal suggests to leave the area out."""
     nights = Nights(tmp_path, 300, requests_per_second=5.0)
     assert nights.night().code == 0
     undisturbed_s = nights.took_s
-    outcome = nights.night(lambda ask: status(404) if ask.area == SAFETY else None)
+    outcome = nights.night(lambda ask: status(code) if ask.area == SAFETY else None)
     nights.stage.close()
     assert outcome.report is not None
-    assert (outcome.code, outcome.report.failures) == (3, {"rejected": 300})
-    assert "sync.areas" in " ".join(outcome.report.reasons)
+    assert (outcome.code, outcome.report.failures) == (3, {kind: 300})
+    assert ("sync.areas" in " ".join(outcome.report.reasons)) == (kind == "refused")
     assert max(ask.at_s for ask in nights.asked if ask.is_good) < undisturbed_s
     assert sum(ask.area == SAFETY for ask in nights.asked) <= 250
 

@@ -11,6 +11,7 @@ from tests.support.clock import FakeRuntime
 from tests.support.pts_answers import CONTRACT, PRIVACY, SAFETY, person, restriction
 from tests.support.raw_server import Reply, answer, raw_server
 from worker.core.retry import RetryPolicy
+from worker.errors import DeniedError
 from worker.helseid.authorizer import HelseIdAuthorizer
 from worker.http.connection import TransportOptions
 from worker.http.response import HttpResponse
@@ -58,8 +59,9 @@ class FakeAuthorizer:
     def learn(self, url: str, response: HttpResponse) -> None:
         pass
 
-    def refusal(self, token: str, response: HttpResponse, number: int) -> str:
-        return "" if response.status == 401 and number <= self.repeats else "no"
+    def refusal(self, token: str, response: HttpResponse, number: int) -> DeniedError | None:
+        is_repeated = response.status == 401 and number <= self.repeats
+        return None if is_repeated else DeniedError("no", status=response.status)
 
 
 class World:

@@ -64,8 +64,8 @@ async def begin_run(
             return await _continue(lease, row)
         # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            end: dict[str, Any] = {"status": RunStatus.ABANDONED, "finished_at": now}
-            await note_run(lease, row.run_id, **end, exit_code=None, reason=None)
+            # Its exit code and reason remain: they show why the attempt ended.
+            await note_run(lease, row.run_id, status=RunStatus.ABANDONED, finished_at=now)
     return await lease.write(_begin, kind, areas, terms, now)
 
 

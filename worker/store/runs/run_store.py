@@ -26,7 +26,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, forget_garbage, note_run, read_so_far
 from worker.store.runs.publication import Publisher
 from worker.store.runs.write_drafts import add_unread, mark_seen
-from worker.store.schema.tables import FAILED, draft_area, person, person_area
+from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area
 
 log = structlog.get_logger(__name__)
 
@@ -185,6 +185,10 @@ class RunStore:
             return 0
         return await self.database.read(_unknown_failures, self.handle.areas)
 
+    async def new_persons(self) -> int:
+        """The persons read in this run whom no publication has."""
+        return await self.database.read(_new_persons, self.handle.run_id)
+
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress
     ) -> Mapping[str, int]:
@@ -233,6 +237,11 @@ async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -
     is_unknown = failures.person_key.not_in(select(person.c.person_key))
     unknown = select(func.count()).where(failures.area.in_(areas), is_unknown)
     return int((await connection.execute(unknown)).scalar_one())
+
+
+async def _new_persons(connection: AsyncConnection, run_id: int) -> int:
+    new = select(func.count()).where(draft.c.run_id == run_id, draft.c.is_new)
+    return int((await connection.execute(new)).scalar_one())
 
 
 async def _chosen_of(
