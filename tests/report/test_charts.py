@@ -61,9 +61,12 @@ def test_a_line_is_broken_where_nothing_was_published(is_withheld):
 
 
 def test_a_step_of_rounding_is_not_drawn():
-    """Two steps are, and each change from or to 0, which is never rounded."""
-    numbers = [100, 105, None, 95, 110, 105, 0, 5, 10, 15, 0]
-    drawn = [100, 100, None, 100, 110, 110, 0, 5, 5, 15, 0]
+    """Two steps are, and each change from or to 0, which is never rounded.
+
+    The last number is the one beside the line.
+    """
+    numbers = [0, 15, 10, 5, 0, 105, 110, 95, None, 105, 100]
+    drawn = [0, 15, 5, 5, 0, 110, 110, 100, None, 100, 100]
     assert without_rounding(numbers, 10) == drawn
     assert without_rounding(numbers, 1) == numbers
 

@@ -370,6 +370,7 @@ async def test_the_plural_reveals_no_number(sqlite_url, tmp_path):
         _, exact = await report_of(world, tmp_path / "r.html")
     assert "fewer than 5 restrictions are in effect for fewer than 5 of 10 patients" in few.text
     assert "1 restriction is in effect for 1 of 9 patients" in exact.text
+    assert "First publication: changes cannot be shown yet." in exact.text
 
 
 MADE_UP = "the persons are made up"

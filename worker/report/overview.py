@@ -247,13 +247,16 @@ class Overview:
         counts, nights = list(map(count, self.shown.nights)), self.facts.nights
         # A range such as "5 to 10" has its place by its ends.
         ranked = sorted(counts, key=lambda shown: (shown.first, shown.last, shown.is_few))
-        places = {"first": counts, "last": counts[::-1], "lowest": ranked, "highest": ranked[::-1]}
-        cells = {name: self.cell(ordered[0]) for name, ordered in places.items()}
+        ends = map(self.cell, (counts[0], counts[-1], ranked[0], ranked[-1]))
+        first, last, lowest, highest = (cell.spoken or cell.text for cell in ends)
         return self.words.text(
             "trend_desc",
             start=self.words.full_day(nights[0].day),
             end=self.words.full_day(nights[-1].day),
-            **{name: cell.spoken or cell.text for name, cell in cells.items()},
+            first=first,
+            last=last,
+            lowest=lowest,
+            highest=highest,
         )
 
     def withheld_days(self) -> str:
