@@ -66,7 +66,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     assert said in second
     assert second.partition(said)[2] in report.out
     page = out.read_text(encoding="utf-8")
-    assert f"Publication {last['publication_no']} of " in page
+    assert f"Publication no. {last['publication_no']} (" in page
     assert "Last full run published on " in page
 
 

@@ -124,11 +124,11 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
 
 SENTENCES = {
     "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, +429% in the last "
-    "30 days; 100.0% confirmed by the last publication.",
-    "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, +429 % siste 30 dager; "
-    "100,0 % bekreftet i siste publisering.",
-    "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, +429 % siste 30 dagar; "
-    "100,0 % stadfesta i siste publisering.",
+    "30 days; 100% confirmed by the last publication.",
+    "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, +429 % de siste "
+    "30 dagene; 100 % bekreftet i siste publisering.",
+    "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, +429 % dei siste "
+    "30 dagane; 100 % stadfesta i siste publisering.",
 }
 
 
@@ -157,16 +157,21 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await nights(world, *range(6))
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert "appears after 7 days with figures. So far there are 6." in outline.text
+        assert (
+            "appears after 7 days with figures. So far there are figures for 6 days."
+            in outline.text
+        )
         assert 'role="img"' not in page
         await nights(world, 6)
         page, outline = await report_of(world, tmp_path / "r.html")
         assert 'role="img"' in page
+        said = "On 28 March 2026 the number was 7, and on 4 April 2026 it was 13. The lowest was 7,"
+        assert f"{said} and the highest was 13." in outline.text
         reads = [seen(world, number) for number in range(39)]
         await world.publish(*reads, missed(world, 39), limits=ANY)
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
     days = table_of(page, "Days with patients not confirmed or missing from the roster")
-    assert [row[1:] for row in days] == [["40", "40", "&lt;5", "at least 90.0%"]]
+    assert [row[1:] for row in days] == [["40", "&lt;5", "at least 90.0%"]]
 
 
 async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
@@ -216,13 +221,13 @@ async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
         _, few = await report_of(world, out, min_cell=5)
         south, _ = await report_of(world, out, cohort="Sør")
     assert "All patients on the roster were confirmed" in outline.text
-    assert "3 restrictions are in effect for 3 patients; 100.0% confirmed" in outline.text
+    assert "3 restrictions are in effect for 3 patients; 100% confirmed" in outline.text
     assert "0 not confirmed1 missing from the roster" in outline.text.replace("> <", "><")
     days = table_of(page, "Days with patients not confirmed or missing from the roster")
-    assert [row[1:] for row in days] == [["2", "2", "1", "100.0%"]]
+    assert [row[1:] for row in days] == [["2", "1", "100%"]]
     caption = "Patients with a restriction in effect, per 1,000 on the roster"
     assert [row[:3] for row in table_of(page, caption)] == [["Nord", "2", "2"], ["Sør", "0", "1"]]
-    assert "<5 patients are missing from the last roster" in few.text
+    assert "Fewer than 5 patients are missing from the last roster" in few.text
     assert "1 patient is missing from the last roster" in south
 
 
@@ -363,8 +368,9 @@ async def test_the_plural_reveals_no_number(sqlite_url, tmp_path):
         await world.publish(*(seen(world, n, *[safety("s", "NORS")] * (n < 1)) for n in range(9)))
         _, few = await report_of(world, tmp_path / "r.html", min_cell=5)
         _, exact = await report_of(world, tmp_path / "r.html")
-    assert "<5 restrictions are in effect for <5 of 10 patients" in few.text
+    assert "fewer than 5 restrictions are in effect for fewer than 5 of 10 patients" in few.text
     assert "1 restriction is in effect for 1 of 9 patients" in exact.text
+    assert "First publication: changes cannot be shown yet." in exact.text
 
 
 MADE_UP = "the persons are made up"
@@ -377,7 +383,7 @@ async def test_the_page_names_its_origin(sqlite_url, tmp_path):
         await small_store(world)
         real = Source(service="production", organisation="999977775")
         _, outline = await report_of(world, out, source=real)
-        assert "PTS in production \u00b7 organisation 999977775" in outline.text
+        assert "PTS in production \u00b7 organisation number 999977775" in outline.text
         assert MADE_UP not in outline.text
         _, outline = await report_of(world, out, source=Source(service="a:1", is_made_up=True))
         assert "PTS at a:1" in outline.text

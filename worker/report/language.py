@@ -65,7 +65,9 @@ class Language:
         return self.text("percent", value=self.number(share * 100, decimals))
 
     def percent_down(self, share: float) -> str:
-        """Format a share of 1 in per cent with one decimal, rounded down."""
+        """Format a share of 1 in per cent, rounded down to one decimal. All of it is ``100 %``."""
+        if share == 1:
+            return self.percent(share)
         # 99.99 % of the roster must not read as 100 %. The small term cancels float errors.
         return self.percent(math.floor(share * 1000 + 1e-9) / 1000, 1)
 

@@ -12,7 +12,7 @@ from worker.core.model import RunStatus
 from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
 from worker.report.language import NOTHING, Language
-from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
+from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, without_rounding
 
 NIGHTS_MIN = 7
 """Minimum number of nights for a trend."""
@@ -48,6 +48,11 @@ class Overview:
         spoken = words.text("range_spoken", first=first, last=last)
         return Cell(words.text("range", first=first, last=last), spoken)
 
+    def prose(self, count: ShownCount | None) -> str:
+        """Format a count for a sentence: "fewer than 5" instead of "<5"."""
+        cell = self.cell(count)
+        return cell.spoken if count and count.is_few else cell.text
+
     def change(self, now: ShownCount, then: ShownCount) -> str:
         """Format the change of a count in per cent. Empty if it may be rounding alone."""
         if not self._is_compared(now, then) or self._is_rounding(now, then):
@@ -60,8 +65,11 @@ class Overview:
         return self.small.least == OFF or min(now.number, then.number) >= _CHANGE_MIN
 
     def _is_rounding(self, now: ShownCount, then: ShownCount) -> bool:
-        least = 1 if self.small.least == OFF else _CHANGE_STEPS_MIN * self.small.step
-        return abs((now.number or 0) - (then.number or 0)) < least
+        return abs((now.number or 0) - (then.number or 0)) < self._least_change
+
+    @property
+    def _least_change(self) -> int:
+        return 1 if self.small.least == OFF else _CHANGE_STEPS_MIN * self.small.step
 
     def share(self, part: ShownCount, whole: ShownCount) -> str:
         """Format a part of a whole in per cent, if both are numbers."""
@@ -85,9 +93,10 @@ class Overview:
         facts = self.facts
         if len(facts.nights) < NIGHTS_MIN:
             return None
+        numbers = [counts(night).number for night in self.shown.nights]
         return line(
             [night.day for night in facts.nights],
-            [counts(night).number for night in self.shown.nights],
+            without_rounding(numbers, self._least_change),
             withheld=facts.withheld,
             missed=facts.missed,
             from_zero=from_zero,
@@ -107,9 +116,9 @@ class Overview:
             "sentence_of" if last.has_rate else "sentence",
             n=1 if last.total.number == 1 else 2,  # a range or a hidden count takes the plural
             day=words.day(self.facts.last.day),
-            amount=self.cell(last.total).text,
-            persons=self.cell(last.persons).text,
-            roster=self.cell(last.roster).text,
+            amount=self.prose(last.total),
+            persons=self.prose(last.persons),
+            roster=self.prose(last.roster),
         )
         if change := self.month(lambda night: night.total):
             sentence += f", {change}"
@@ -144,7 +153,7 @@ class Overview:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
         if facts.state is SnapshotState.GAPS and facts.last.stale:
-            amount = self.cell(self.shown.last.stale).text
+            amount = self.prose(self.shown.last.stale)
             yield words.text("state_gaps", when=when, stale=amount)
         elif facts.state is SnapshotState.GAPS:
             yield words.text("state_gaps_unknown", when=when)
@@ -167,12 +176,12 @@ class Overview:
         ends = []
         if self.shown.ends is not None:
             soon = self.shown.ends.get("ends_7", self.small.count(0))
-            ends = [words.text("tile_ends", amount=self.cell(soon).text)]
+            ends = [words.text("tile_ends", amount=self.prose(soon))]
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
-            notes = [words.text("tile_stale", amount=self.cell(last.stale).text)]
+            notes = [words.text("tile_stale", amount=self.prose(last.stale))]
             if self.facts.last.missing:
-                notes.append(words.text("tile_missing", amount=self.cell(last.missing).text))
+                notes.append(words.text("tile_missing", amount=self.prose(last.missing)))
             yield Tile(Cell(share), words.text("tile_confirmed"), notes, None)
 
     def _tile(
@@ -235,14 +244,19 @@ class Overview:
         )
 
     def _desc(self, count: Callable[[ShownNight], ShownCount]) -> str:
-        first, last = (self.cell(count(self.shown.nights[number])) for number in (0, -1))
-        nights = self.facts.nights
+        counts, nights = list(map(count, self.shown.nights)), self.facts.nights
+        # A range such as "5 to 10" has its place by its ends.
+        ranked = sorted(counts, key=lambda shown: (shown.first, shown.last, shown.is_few))
+        ends = map(self.cell, (counts[0], counts[-1], ranked[0], ranked[-1]))
+        first, last, lowest, highest = (cell.spoken or cell.text for cell in ends)
         return self.words.text(
             "trend_desc",
-            first=first.spoken or first.text,
-            last=last.spoken or last.text,
             start=self.words.full_day(nights[0].day),
             end=self.words.full_day(nights[-1].day),
+            first=first,
+            last=last,
+            lowest=lowest,
+            highest=highest,
         )
 
     def withheld_days(self) -> str:

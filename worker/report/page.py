@@ -142,6 +142,10 @@ class Page(Overview):
         head = [words.text(key) for key in ("group", "added", "changed", "removed", "expired_week")]
         return Table(words.text("week_caption"), head, rows) if rows else None
 
+    def week_none(self) -> str:
+        """Return the text in place of the table of the week."""
+        return self.words.text("week_first" if self.facts.last.publication_no == 1 else "week_none")
+
     def code_table(self) -> Table | None:
         """Return the restrictions in effect, by group and code."""
         words, codes = self.words, self.shown.codes
@@ -236,7 +240,7 @@ class Page(Overview):
 
     def expired(self) -> Table | None:
         """Return the restrictions that PTS lists after their end, by the time since it."""
-        return self._by_time("expired", "age", self.shown.expired)
+        return self._by_time("expired", "age", self.shown.expired, row="ago")
 
     def none(self, name: str) -> str:
         """Return the text in place of an absent table: no rows, or too few persons."""
@@ -245,12 +249,16 @@ class Page(Overview):
         return self.words.text(f"{name}_none")
 
     def _by_time(
-        self, text: str, system: str, counts: Mapping[str, ShownCount] | None
+        self, text: str, system: str, counts: Mapping[str, ShownCount] | None, row: str = ""
     ) -> Table | None:
         names = self.words.names(system)
         counts = counts or {}
         # In the order of the code system, which is the order of time.
-        rows = [(names[code], counts[code]) for code in names if code in counts]
+        rows = [
+            (self.words.text(row, time=names[code]) if row else names[code], counts[code])
+            for code in names
+            if code in counts
+        ]
         caption = f"{text}_caption"
         return self._plain(caption, "restrictions", rows, first=f"{text}_first") if rows else None
 
@@ -289,8 +297,9 @@ class Page(Overview):
         lead = [words.text("freshness_lead", share=share)] if share else []
         if self.facts.last.missing:
             plural = 1 if last.missing.number == 1 else 2
-            amount = self.cell(last.missing).text
-            lead.append(words.text("freshness_missing", n=plural, amount=amount))
+            amount = self.prose(last.missing)
+            text = words.text("freshness_missing", n=plural, amount=amount)
+            lead.append(text[0].upper() + text[1:])
         return " ".join(lead)
 
     def freshness_table(self) -> Table | None:
@@ -298,10 +307,12 @@ class Page(Overview):
         words, rows = self.words, []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
             if night.stale or night.missing:
-                states = (counts.roster, counts.confirmed, counts.stale, counts.missing)
+                # Rounded to five, the confirmed persons would contradict the roster: 300 of 300,
+                # beside a few that are not confirmed. Their share has its bound.
+                states = (counts.roster, counts.stale, counts.missing)
                 share = Cell(self.confirmed(counts) or NOTHING)
                 rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))
-        names = ("date", "roster", "confirmed", "stale", "missing", "share")
+        names = ("date", "roster", "stale", "missing", "confirmed")
         head = [words.text(key) for key in names]
         table = Table(words.text("freshness_table"), head, rows[::-1])
         return without_empty_columns(table, words.number(0)) if rows else None
