@@ -2,8 +2,11 @@
 
 import json
 import re
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +38,7 @@ ROLES: Final = {
 """Kind and name of a field around the records, by the key of the contract that declares it."""
 LINKS: Final = "links"
 """The kind of a list of links with their relations, such as that of a FHIR bundle."""
+_SCALARS: Final = frozenset({*KINDS.values(), "url"})
 _FIELDS_MAX: Final = 2_000
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
 _ADDRESSES: Final = ("https://", "http://", "/")
@@ -56,6 +60,11 @@ class Field(NamedTuple):
     kinds: str  # JSON's, ``url``, ``header`` or ``LINKS``, separated by ``|``; empty: unknown
     records: int = 1  # how many records or answers have it
     codes: Mapping[str, str] = {}  # the values that a document declares, with their names or ""
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it can have a value that is neither null, an object nor a list."""
+        return not _SCALARS.isdisjoint(self.kinds.split("|"))
 
 
 class Parameter(NamedTuple):
@@ -112,6 +121,13 @@ class Schemas:
             return [self.example(merged["items"], inside)]
         properties = merged["properties"].items()
         return {name: self.example(below, inside) for name, below in properties} or _field(merged)
+
+    def is_choice(self, schema: Any, path: str) -> bool:
+        """Whether a document allows both a list and an object at the path of a list."""
+        for name in filter(None, path.split(".")):
+            schema = self.merged(schema)["properties"].get(name)
+        merged = self.merged(schema)
+        return "items" in merged and bool(merged["properties"])
 
     def merged(self, schema: Any) -> dict[str, Any]:
         """The keys of a schema and the schemas that it includes. The first value of a key counts.
@@ -280,3 +296,17 @@ def source_of(paths: Sequence[str], declared: SourceText, names: Iterable[str]) 
         return options
     wanted = {*names, *map(plain, declared)}
     return [path for path in paths if wanted & names_of(path)][:1]
+
+
+def persons_of(paths: Sequence[str], declared: Sequence[str]) -> list[str]:
+    """The declared paths of the person, or a path whose name ends as one of ``PERSON_NAMES``."""
+    ends = [path for path in paths if plain(path).endswith(PERSON_NAMES) and "[]" not in path]
+    return [*source_of(paths, tuple(declared), PERSON_NAMES)] or ends[:1]
+
+
+@cache
+def known_codes(column: str) -> tuple[str, ...]:
+    """The codes of a column that reports have a name for."""
+    text = files("worker").joinpath("areas/codes.toml").read_text(encoding="utf-8")
+    systems = [system for system in tomllib.loads(text).values() if column in system["columns"]]
+    return tuple(code for system in systems for code in system["codes"])

@@ -140,11 +140,8 @@ class OpenApi:
         statuses = [status for status in (204, 404) if str(status) in answers]
         schema = self._schema(answer)
         proposal.read([self._schemas.example(schema)], headers, statuses)
-        records = proposal.table["records"]
-        for name in filter(None, records.split(".")):
-            schema = self._schemas.merged(schema)["properties"].get(name)
-        if self._schemas.merged(schema)["properties"]:
-            text = f"{records or 'an answer'} is a list or an object, and only a list is read"
+        if self._schemas.is_choice(schema, proposal.table["records"]):
+            text = "in the document, it is a list or an object, and only a list is read"
             proposal.note("records", text, [])
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:

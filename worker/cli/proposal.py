@@ -13,15 +13,16 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from worker.cli.fields import (
-    KINDS,
     LINKS,
     PERSON_NAMES,
     Field,
     Parameter,
     divided,
     fields_in,
+    known_codes,
     names_in_lists,
     names_of,
+    persons_of,
     plain,
     roles_of,
     source_of,
@@ -37,7 +38,6 @@ from worker.masking import masked
 
 _REMARKS: Final = ("example", "enum", "description")
 _HINT_MAX: Final = 200
-_SCALARS: Final = frozenset({*KINDS.values(), "url"})
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
@@ -97,7 +97,6 @@ class Proposal:
         self.parameters, self.notes = list[Parameter](), list[Note]()
         self.operations, self.fields = list[dict[str, str]](), list[dict[str, Any]]()
         self.facts, self.candidates = list[str](), list[str]()
-        self._codes_as_sent = list[str]()
 
     def note(self, key: str, text: str, subjects: Sequence[str] | None = None) -> None:
         """Add an open point at a key, and a question to NHN if it has subjects."""
@@ -183,14 +182,11 @@ class Proposal:
                 missing.append(column.name)
             general = [] if isinstance(source, dict) else [parse_path(p).general for p in source]
             for path in [path for path in general if path in fields][:1]:
-                if self._is_complete and {*fields[path].kinds.split("|")}.isdisjoint(_SCALARS):
-                    text = f"the document has no type of a single value for {path}"
-                    self.note("columns", f"{text}, which is {column.name}")
+                if self._is_complete and not fields[path].is_scalar:
+                    text = f"the document has no simple type for {path}, the field of {column.name}"
+                    self.note("columns", text)
                 if column.type is ColumnType.TEXT:
                     self._declare_codes(column, path, fields[path])
-        if self._codes_as_sent:
-            text = f"stored as sent, because no codes are known: {'; '.join(self._codes_as_sent)}"
-            self.note("values", text)
         self._declare_missing(missing)
         # A nested id belongs to another object, unless it is declared.
         ids = tuple(in_force.id.split("+"))
@@ -198,8 +194,7 @@ class Proposal:
         table["id"] = "+".join(id_paths) or in_force.id
         if not id_paths:
             self.note("id", f"no field in {self._source} is known as the id of a record", [])
-        persons = [p for p in paths if plain(p).endswith(PERSON_NAMES) and "[]" not in p]
-        table["person"] = [*source_of(paths, in_force.person, PERSON_NAMES)] or persons[:1]
+        table["person"] = persons_of(paths, in_force.person)
         having = sum(fields[path].records for path in table["person"] if path in fields)
         total = max((field.records for field in fields.values()), default=0)
         if having < total:
@@ -223,7 +218,7 @@ class Proposal:
         """Declare the names of a text column's values that the document has."""
         effect, declared = self._area.effect, self.table["values"].get(column.name, {})
         is_code = column.name == effect.code
-        codes = [code for _, codes in effect.groups for code in codes] if is_code else column.codes
+        codes = known_codes(column.name)
         spellings = {plain(code): code for code in codes}
         values = dict[str, str]()
         for value, name in field.codes.items():
@@ -236,11 +231,13 @@ class Proposal:
             text = f"{column.name} is sent as a number: check the names. In {self._source}: {names}"
             self.note("values", text, None if values and all(values.values()) else [path])
         elif values and not codes and not is_declared:
-            self._codes_as_sent.append(f"{column.name} {', '.join(values)}")
+            text = f"no values of {column.name} are known: {', '.join(values)} are stored as sent"
+            self.note("values", text, [path])
         values |= declared
         unknown = [name for name in values.values() if name and codes and name not in codes]
         if unknown := [name for name in unknown if not (is_code and group_of(effect, name))]:
-            text = f"reports have no group for the {column.name} {', '.join(unknown)}"
+            kind = "group" if is_code else "name"
+            text = f"reports have no {kind} for the {column.name} {', '.join(unknown)}"
             self.note("values", text, [path])
         if named := {value: name for value, name in values.items() if name not in {"", value}}:
             self.table["values"][column.name] = named
