@@ -34,6 +34,7 @@ from worker.roster.csv_file import CsvRoster
 
 _OK: Final = 200
 _EMPTY: Final = (204, 404)
+_NAMED_BY: Final = {"ignore": ("ignore", "paging"), "empty_status": ("empty_status",)}
 _SUCCESSES: Final = range(201, 300)
 _QUOTED: Final = re.compile(r"`(\w+)")
 _KEYS: Final = {
@@ -87,10 +88,10 @@ async def _prove(
             keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
             keys = [key for key in keys if key in proposal.table]
             failures[(keys or [_KEYS[error.kind]])[0], text] += 1
+    noted = {note.key for note in proposal.notes}
     for (key, text), number in failures.items():
-        # An open point at one of these keys names all its fields or statuses already.
-        is_noted = key in {"ignore", "empty_status"} and key in {n.key for n in proposal.notes}
-        if not is_noted:
+        # An open point already names all undeclared fields, links in a list, or statuses.
+        if key not in _NAMED_BY or noted.isdisjoint(_NAMED_BY[key]):
             proposal.note(key, f"{counted(number, 'person')} cannot be read: {text}")
 
 

@@ -339,8 +339,9 @@ class Proposal:
 
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
         """Note the fields around the records that nothing declares."""
-        declared = {path.partition("[")[0] for path in contract.places}
-        declared |= {UNNAMED, *(HEADER + name for name in contract.known_headers)}
+        lists = {place.partition("[")[0] for place in contract.places if "[" in place}
+        declared = {UNNAMED, *(HEADER + name for name in contract.known_headers)}
+        declared |= lists | contract.places
         refused, unnamed = dict[str, None](), list[str]()
         # Only later pages have a link to the page before, and `learn` reads first pages.
         links = [] if self._is_complete else [path for path in around if _NEXT.search(path)]
@@ -349,9 +350,10 @@ class Proposal:
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
             is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
-            if path in declared or is_null:
+            is_link = field.kinds == LINKS and path not in lists
+            if (path in declared and not is_link) or is_null:
                 continue
-            if field.kinds == LINKS:
+            if is_link:
                 text = f"{path} is a list of links, and no style of paging finds a link in a list"
                 self.note("paging", f"{text}: an answer with a link in it is refused", [])
             elif self._is_complete and field.kinds == "empty object":
