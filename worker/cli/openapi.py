@@ -104,9 +104,8 @@ class OpenApi:
             proposal.operations.append(row)
         if chosen is None:
             refused = [f"{each.name} ({each.remark})" for each in others if each.is_named]
-            text = "no operation is surely the search of this area"
-            if refused:
-                text = f"the worker cannot call {listed(refused)}. If another is the search"
+            text = f"the worker cannot call {listed(refused)}. If another is the search"
+            text = text if refused else "no operation is surely the search of this area"
             proposal.note("path", f"{text}: use --{area.table.rpartition('_')[2]} PATH")
             return proposal
         proposal.table["path"] = chosen.path

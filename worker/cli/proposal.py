@@ -183,8 +183,7 @@ class Proposal:
             general = [] if isinstance(source, dict) else [parse_path(p).general for p in source]
             for path in [path for path in general if path in fields][:1]:
                 if self._is_complete and not fields[path].is_scalar:
-                    text = f"the document has no simple type for {path}, the field of {column.name}"
-                    self.note("columns", text)
+                    self.note("columns", f"the document has no simple type for {path}")
                 if column.type is ColumnType.TEXT:
                     self._declare_codes(column, path, fields[path])
         self._declare_missing(missing)
@@ -236,8 +235,7 @@ class Proposal:
         values |= declared
         unknown = [name for name in values.values() if name and codes and name not in codes]
         if unknown := [name for name in unknown if not (is_code and group_of(effect, name))]:
-            kind = "group" if is_code else "name"
-            text = f"reports have no {kind} for the {column.name} {', '.join(unknown)}"
+            text = f"reports have no name or group for the {column.name} {', '.join(unknown)}"
             self.note("values", text, [path])
         if named := {value: name for value, name in values.items() if name not in {"", value}}:
             self.table["values"][column.name] = named
