@@ -73,8 +73,9 @@ def load_as_deployed(
     source: Path, folder: Path, environ: Mapping[str, str], purpose: Purpose = "sync"
 ) -> Loaded:
     """Load a configuration whose files are made up in a folder."""
-    for name in ("helseid.jwk.json", "pseudonym.key", "database.password", "roster.csv"):
+    for name in ("helseid.jwk.json", "pseudonym.key", "roster.csv"):
         make_secret(folder / name)
+    environ = {name: value.replace(SECRETS, str(folder)) for name, value in environ.items()}
     text = source.read_text()
     text = text.replace(SECRETS, str(folder)).replace("/roster/", f"{folder}/")
     text = text.replace("/var/lib/pts-worker/roster.csv", str(folder / "roster.csv"))
@@ -166,11 +167,25 @@ def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, 
     assert made["pts-worker-environment"]["data"] == environment(overlay)
     (text,) = made["pts-worker"]["data"].values()
     (tmp_path / "from.toml").write_text(text)
+    make_secret(tmp_path / "database.password")
     variables = environment(overlay, is_complete=is_complete)
     settings = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings
     assert settings.log.format == "json"
     assert settings.api.environment == overlay
     assert (settings.telemetry.pushgateway_url is not None) == is_complete
+    assert settings.database.password_file == tmp_path / "database.password"
+    # A Job ends after one night: the next one goes on with its run.
+    assert settings.sync.continue_within > timedelta(days=1)
+
+
+def test_sqlite_component_needs_no_password(tmp_path: Path):
+    """Its database is a file on the volume, which the group of the pod may write."""
+    made = manifests("production", "sqlite")
+    (text,) = made["pts-worker"]["data"].values()
+    (tmp_path / "from.toml").write_text(text)
+    variables = made["pts-worker-environment"]["data"]
+    database = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings.database
+    assert (database.url, database.group_readable) == ("sqlite:////data/pts.db", True)
 
 
 def test_the_worker_ends_a_run_before_the_platform_does():
