@@ -112,10 +112,10 @@ async def test_a_second_read_that_fails(world):
         assert (await attempt.store.due(later), bool(later.due(draft))) == (persons, persons > 0)
     assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
     assert await attempt.publish() == 3
-    kinds = await world.rows(
-        "SELECT DISTINCT failure_kind FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    found = await world.rows(
+        "SELECT failure_kind, reason FROM report_person_freshness WHERE failure_kind IS NOT NULL"
     )
-    assert kinds == [("transient",)]
+    assert found == [("transient", failed(world, "a").areas[0].reason)]
 
 
 @pytest.mark.promise("6")

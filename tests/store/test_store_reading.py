@@ -14,8 +14,10 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
     """
     async with world_on(database_url) as world:
         await world.publish(
-            read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "cccc"), limits=ANY
+            read(world, "aaaa", "x"), failed(world, "cccc"), failed(world, "bbbb"), limits=ANY
         )
+        world.fake.advance(86_400)
+        second_night = world.fake.now()
         attempt = await world.begin()
         await attempt.write(
             failed(world, "aaaa"), failed(world, "bbbb"), read(world, "cccc", "y"),
@@ -24,6 +26,9 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         database = world.database
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "dddd": 1}
+        failures = await database.read(list_failures)
+        assert [one.person_key for one in failures] == ["bbbb", "aaaa", "dddd"], "longest first"
+        assert [one.first_at < second_night for one in failures] == [True, False, False]
         await attempt.store.withhold(WithheldError("too many"), RunProgress())
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "cccc": 1, "dddd": 1}
