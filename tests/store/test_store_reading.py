@@ -1,10 +1,13 @@
 """What ``status``, ``failures`` and ``explain`` read, on both databases."""
 
-from tests.support.report.stores import ANY
+import pytest
+
+from tests.support.report.stores import ANY, key_of
 from tests.support.store_world import failed, read, world_on
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.persons import list_failures
+from worker.store.status import departed_persons, read_standing, withheld_run
 
 
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
@@ -37,3 +40,37 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         await world.begin()
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"bbbb": 1, "cccc": 1}
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize(("identity", "lengths"), [("plain", {0}), ("pseudonym", {12, 64})])
+async def test_who_is_named_to_people(sqlite_url, identity, lengths):
+    """Failures, departures, examples of a withheld run: no key where the key is an identifier.
+
+    Who is missing once is neither departed nor stale.
+    """
+    keys = [key_of(number) for number in range(10)]
+    others = [("x1", "y1"), *((f"x{number}",) for number in range(2, 8))]
+    async with world_on(sqlite_url) as world:
+        await world.rows_written(f"UPDATE store_identity SET identity = '{identity}'")
+        rest = [read(world, key, *held) for key, held in zip(keys, others, strict=False)]
+        everyone = [*rest, failed(world, keys[7]), read(world, keys[8]), read(world, keys[9])]
+        for count in (10, 9, 8):
+            await world.publish(*everyone[:count], limits=ANY)
+        database = world.database
+        standing = await read_standing(database.read)
+        assert (standing.persons_stale, standing.persons_known) == (1, 9)
+        failures = await database.read(list_failures)
+        departed = await database.read(departed_persons)
+        assert (len(failures), len(departed)) == (1, 1)
+        attempt = await world.begin()
+        await attempt.write(*(read(world, key) for key in keys[:8]))
+        with pytest.raises(WithheldError) as raised:
+            await attempt.publish()
+        await attempt.store.withhold(raised.value, RunProgress())
+        withheld = await database.read(withheld_run)
+        (area,) = withheld.areas
+        assert (area.removed, len(area.examples)) == (8, 5)
+        shown = [one.person_key for one in (*failures, *departed)]
+        shown += [example.person for example in area.examples]
+        assert {len(name or "") for name in shown} == lengths
