@@ -161,7 +161,7 @@ def test_what_is_ours(fault: Exception):
 @pytest.mark.parametrize(
     "words",
     [
-        "Key (person_key)=(16858399649)",
+        "Key (x)=(Kari)",
         "value '16858399649'",
         'of "Kari"',
         "x\nDETAIL: Kari",
