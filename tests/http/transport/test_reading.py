@@ -52,6 +52,7 @@ async def test_the_request_is_the_declared_one():
     assert [value for name, value in request.fields if name == "accept"] == ["application/hal+json"]
     assert request.headers["nhn-source-system"] == "pts-worker"
     assert request.headers["user-agent"] == "pts-sync-worker"
+    assert request.headers["accept-encoding"] == "identity"
     body = {"search": [{"kind": "PNR", "value": OFF_ID}], "take": 50}
     assert msgspec.json.decode(request.body) == body
 
@@ -93,6 +94,16 @@ async def test_a_lost_second_page():
         with pytest.raises(TransientError) as caught:
             await it.read()
     assert caught.value.attempts == 4  # one for the first page, three for the second
+
+
+@pytest.mark.promise("10")
+async def test_the_size_of_all_pages(monkeypatch):
+    """Each page is small, but their sum fills the memory: the area ends at its limit."""
+    monkeypatch.setattr("worker.core.paging.RECEIVED_BYTES_MAX", 2 * len(page(1, next="a").data))
+    async with reading(*(page(n, next=f"{n}") for n in range(1, 9)), **by_token()) as it:
+        with pytest.raises(PagingError, match="bytes about one person"):
+            await it.read()
+    assert len(it.server.requests) == 3
 
 
 @pytest.mark.promise("1")
