@@ -71,6 +71,16 @@ async def test_only_https_leaves_the_machine(url):
         await post(url)
 
 
+@pytest.mark.promise("8")
+@pytest.mark.parametrize("value", ["a\r\nX-B: c", "a\nX-B: c", "a\rX-B: c", "a\0"])
+async def test_no_header_holds_another(value):
+    """A line break in a token or a declared value adds no header, and nothing is sent."""
+    async with raw_server() as server, Transport(OPTIONS) as transport:
+        with pytest.raises(ConfigurationError, match="line break"):
+            await transport.post(server.url, headers={"X-A": value}, body=b"{}")
+        assert server.requests == []
+
+
 def test_every_cipher_suite_has_forward_secrecy():
     """No RSA or static key exchange, no SHA-1, RC4 or 3DES; TLS 1.3 first, then AEAD by ECDHE."""
     context = client_context()
