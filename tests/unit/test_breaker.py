@@ -67,6 +67,13 @@ def end_probe(breaker: Breaker, at_s: float) -> None:
     breaker.end_probe()
 
 
+@pytest.mark.parametrize(("patience_s", "interval_s"), [(900.0, 10.0), (30.0, 5.0)])
+def test_a_short_patience_has_short_intervals(patience_s: float, interval_s: float):
+    """Six probes fit into it: one that is late gives nobody up."""
+    made = Breaker(area="patient-safety", patience_s=patience_s, clock=lambda: 0.0)
+    assert made.probe_interval_s == interval_s
+
+
 def opened(error: AreaError = AWAY) -> Breaker:
     """A breaker that 20 failures have opened, after two persons were read."""
     made = breaker()

@@ -56,6 +56,8 @@ async def test_a_refusal_is_repeated_at_once():
         it.authorizer.repeats = 2
         await it.read()
     assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
+    assert (it.reader.stats.requests, it.reader.stats.retries) == (2, 1)
+    assert it.authorizer.learned == 2, "also of a refusal, whose nonce the repetition needs"
 
 
 async def test_a_probe_is_one_request_in_an_interval():
