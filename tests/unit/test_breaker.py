@@ -306,6 +306,7 @@ def test_a_small_run(error: AreaError, persons: int, *, opens: bool):
         ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor --probe` checks api.base_url"),
         ([DENIED], ExitCode.REFUSED, "compare helseid.scope and the organisation numbers"),
         ([RejectedError("404")], ExitCode.DATA_CONTRACT, "check api.base_url with `pts-worker do"),
+        ([RejectedError("404", hint="its own")], ExitCode.DATA_CONTRACT, "; its own"),
     ],
 )
 def test_failures_of_several_kinds(errors, code, said):
