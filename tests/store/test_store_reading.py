@@ -69,8 +69,9 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
             await attempt.publish()
         await attempt.store.withhold(raised.value, RunProgress())
         withheld = await database.read(withheld_run)
+        assert withheld is not None
         (area,) = withheld.areas
         assert (area.removed, len(area.examples)) == (8, 5)
-        shown = [one.person_key for one in (*failures, *departed)]
+        shown = [one.person_key for one in failures] + [one.person_key for one in departed]
         shown += [example.person for example in area.examples]
         assert {len(name or "") for name in shown} == lengths
