@@ -113,9 +113,10 @@ async def test_a_second_read_that_fails(world):
     assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
     assert await attempt.publish() == 3
     found = await world.rows(
-        "SELECT failure_kind, reason FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+        "SELECT failure_kind, http_status, reason FROM report_person_freshness "
+        "WHERE failure_kind IS NOT NULL"
     )
-    assert found == [("transient", "status 503")]
+    assert found == [("transient", 503, "status 503")]
 
 
 @pytest.mark.promise("6")

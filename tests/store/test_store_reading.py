@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.report.stores import ANY, key_of
 from tests.support.store_world import failed, read, world_on
+from worker.core.model import RunKind
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.persons import list_failures
@@ -75,3 +76,14 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
         shown = [one.person_key for one in failures] + [one.person_key for one in departed]
         shown += [example.person for example in area.examples]
         assert {len(name or "") for name in shown} == lengths
+
+
+async def test_labels_of_a_list_without_any(sqlite_url):
+    """A backfill's list names identifiers alone, and labels stay; a roster's take them away."""
+    labels = "SELECT local_ref, cohort FROM person"
+    async with world_on(sqlite_url) as world:
+        await world.publish(read(world, "a", "x", ref="R-1", cohort="Ward 3"))
+        await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
+        assert await world.rows(labels) == [("R-1", "Ward 3")]
+        await world.publish(read(world, "a", "x"))
+        assert await world.rows(labels) == [(None, None)]

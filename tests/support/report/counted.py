@@ -72,8 +72,8 @@ def drawn_night(world: World, rng: random.Random, persons: range) -> list[Person
             days = mine.choice([0, 7, 30, 90, 365, mine.randrange(-500, 500)])
             ends = mine.choice([None, NEVER, near, published_at + timedelta(days)])
             code, cause = mine.choice(CODES), mine.choice(CAUSES)
-            made = published_at - timedelta(mine.choice([30, 182, 365, mine.randrange(500)]))
-            made = mine.choice([None, made])
+            old = timedelta(mine.choice([30, 182, 365, mine.randrange(500)]))
+            made = mine.choice([None, published_at - old])
             columns = {"cause": cause, "source_created_at": made}
             safe.append(safety(f"s{number}-{index}", code, ends, **columns))
         private = tuple(
