@@ -87,3 +87,16 @@ async def test_labels_of_a_list_without_any(sqlite_url):
         assert await world.rows(labels) == [("R-1", "Ward 3")]
         await world.publish(read(world, "a", "x"))
         assert await world.rows(labels) == [(None, None)]
+
+
+async def test_a_series_of_failures(sqlite_url):
+    """It keeps its beginning and counts its runs, and ends with a read."""
+    series = []
+    async with world_on(sqlite_url) as world:
+        for is_failed in (True, True, False, True):
+            mine = failed(world, "a") if is_failed else read(world, "a", "x")
+            await world.publish(mine, read(world, "b"), limits=ANY)
+            world.fake.advance(86_400)
+            failures = await world.database.read(list_failures)
+            series += [(one.runs, (world.fake.now() - one.first_at).days) for one in failures]
+    assert series == [(1, 1), (2, 2), (1, 1)]
