@@ -117,6 +117,8 @@ async def test_a_second_read_that_fails(world):
         "WHERE failure_kind IS NOT NULL"
     )
     assert found == [("transient", 503, "status 503")]
+    ((reason,),) = await world.rows("SELECT reason FROM report_run WHERE run_id = 2")
+    assert "not read a second time" not in reason, "it was, and failed"
 
 
 @pytest.mark.promise("6")
