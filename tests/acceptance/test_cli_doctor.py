@@ -227,9 +227,11 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, sqli
     assert "the one that comes with the program" in text
     assert "records name no person" not in text
     changed = default_contract_text().replace('restricted_to = "timeRanges[0].to"', "")
-    changed = changed.replace('person = ["patientPrivacyObject.person.offId"]', "person = []")
     (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     worker.configure(api={"contract_file": "pts.toml"})
+    assert contract_of()[0] == "WARN"
+    changed = changed.replace('person = ["patientPrivacyObject.person.offId"]', "person = []")
+    (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     state, text = contract_of()
     assert (state, str(tmp_path / "pts.toml") in text) == ("WARN", True)
     assert "patient-privacy: records name no person (person = [])" in text
