@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +19,22 @@ def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
     assert "run 2: 1 person-area could not be read" in text.out
+
+
+def test_each_figure_stands_under_its_name(worker: Installation):
+    """The columns of the runs, with a number of its own in each."""
+    names = ("persons_total", "persons_stale", "persons_missing", "rows_opened", "rows_closed")
+    numbers = ", ".join(f"{name} = {number}" for number, name in enumerate(names, 11))
+    worker.store.rows(f"UPDATE run SET {numbers} WHERE run_id = 2")
+    text, early = calls(worker, "status", "--json status")
+    assert early.document["runs"][0]["totals"]["persons_total"] == 11  # `--json` in front
+    head, row = (
+        next(line.split() for line in text.out.splitlines() if line.split()[:2] == first)
+        for first in (["run", "kind"], ["2", "sync"])
+    )
+    shown = dict(zip(head, row, strict=True))
+    figures = [shown[name] for name in ("persons", "stale", "missing", "new", "closed")]
+    assert figures == ["11", "12", "13", "14", "15"]
 
 
 def test_sync_status_and_failures_count_the_same(worker: Installation, served: Sandbox) -> None:
@@ -53,7 +71,8 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
         "backfill --failed --json",
         "status --json",
         "status",
-        f"report --out {out} --language en",
+        f"report --out {out} --language en --set schedule.timezone=Asia/Tokyo "
+        "--set helseid.organization_parent=999977775 --set helseid.organization_child=888888888",
     )
     assert retried.run["status"] == "published"
     full, last = ended.document["freshness"], ended.document["last_publication"]
@@ -68,6 +87,9 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     page = out.read_text(encoding="utf-8")
     assert f"Publication no. {last['publication_no']} (" in page
     assert "Last full run published on " in page
+    there = datetime.fromisoformat(last["published_at"]).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"{there:%-d %B %Y at %H:%M}" in page
+    assert "organisation number 888888888" in page
 
 
 @pytest.mark.promise("6")
@@ -105,6 +127,7 @@ def test_departed_persons_are_listed_until_they_are_erased(worker: Installation,
     assert person["local_ref"] == gone.split(",")[1]
     assert person["departed_at"] == runs.document["runs"][0]["published_at"]
     assert person["local_ref"] in text.out
+    assert person["departed_at"][:19].replace("T", " ") in text.out
     assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out
     assert len(runs.document["runs"]) == 2
     assert worker.run("erase", stdin=gone[:11].encode()).code == 0
