@@ -58,7 +58,8 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
             "text": "--set sync.requests_per_second=0.5",
             "person": "--probe --person 16858399649",
-            "no helseid": "--set helseid.issuer=https://127.0.0.1",
+            "no helseid": "--set helseid.issuer=https://127.0.0.1 "
+            f"--set privacy.pseudonym_key_file={folder / 'other.key'}",  # a later FAIL
             "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
         }
         roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"

@@ -1,5 +1,6 @@
 """``status``: what was published, how long ago, and what is missing."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -35,6 +36,37 @@ def test_each_figure_stands_under_its_name(worker: Installation):
     shown = dict(zip(head, row, strict=True))
     figures = [shown[name] for name in ("persons", "stale", "missing", "new", "closed")]
     assert figures == ["11", "12", "13", "14", "15"]
+
+
+WORDS = (
+    "persons complete stale missing departed restrictions new changed closed unchanged requests "
+    "retries failures"
+)
+COLUMNS = (
+    "persons_total persons_complete persons_stale persons_missing persons_departed rows_read "
+    "rows_opened rows_changed rows_closed rows_unchanged requests retries areas_failed"
+)
+"""The ledger's columns of the words in a run's summary."""
+
+
+def test_the_summary_of_a_run_is_that_of_the_ledger(worker: Installation, served: Sandbox):
+    """Two persons are missing, one is unread and some of their restrictions have changed."""
+    lines = (worker.folder / "roster.csv").read_text(encoding="utf-8").splitlines()
+    fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [5]}
+    served.control(generation=40, faults=[fault])
+    try:
+        ended = worker.call("sync --accept-removals --roster -", "\n".join(lines[:-2]))
+    finally:
+        served.control(faults=[])
+    totals = worker.run("status").document["runs"][0]["totals"]
+    shown = re.findall(r"([a-z]+) +(\d+(?:,\d{3})*)", "\n".join(ended.out.splitlines()[1:4]))
+    assert shown == [
+        (word, f"{totals[name]:,}")
+        for word, name in zip(WORDS.split(), COLUMNS.split(), strict=True)
+    ]
+    assert "\n  ! " in ended.out
+    apart = [(totals[name], name[:5]) for name in COLUMNS.split() if totals[name]]
+    assert len(set(apart)) >= len(apart) - 1 > 9, apart
 
 
 def test_sync_status_and_failures_count_the_same(worker: Installation, served: Sandbox) -> None:
@@ -179,6 +211,9 @@ def test_a_run_under_way_is_shown(worker: Installation):
     (text,) = calls(worker, "status")
     assert "run 3, status running; the next sync continues it" in text.out
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
+    numbers = worker.folder / "pts.prom"
+    held = worker.run("sync", "--set", f"telemetry.textfile={numbers}")
+    assert (held.code, numbers.exists()) == (4, False), "the numbers are those of the active run"
 
 
 @pytest.mark.promise("12")

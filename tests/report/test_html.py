@@ -194,6 +194,14 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert [row for row in table if row[0].startswith(day)] == []
 
 
+async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
+    """Two days after the night before; not where a run ended before midnight, the next after it."""
+    async with world_on(sqlite_url) as world:
+        await nights(world, 0, 1, 2, 2.96, 4, 5, 6, 8, 9, persons=9)
+        _, outline = await report_of(world, tmp_path / "r.html")
+    assert re.findall(r"No run published: [^.]+\.", outline.text) == ["No run published: 5 April."]
+
+
 MISSING = {
     "en": "1 patient is missing from the last roster",
     "nb": "1 pasient mangler på den siste listen",
