@@ -55,14 +55,13 @@ def unread(found: os.stat_result) -> tuple[int, ...]:
 def test_devices_and_streams_are_not_replaced(tmp_path: Path, target: str | None):
     """``--out /dev/null`` by root must not put a file in its place; nor a file for /dev/stdout."""
     path = tmp_path / "out"
-    (tmp_path / "opened").touch()
-    opened = (tmp_path / "opened").open()
+    opened = os.open(tmp_path / "opened", os.O_RDWR | os.O_CREAT)
     if target is None:
         os.mkfifo(path)
     else:
-        path.symlink_to(target.format(opened.fileno()))
+        path.symlink_to(target.format(opened))
     before = unread(path.lstat())
     with pytest.raises(ConfigurationError, match="not a plain file"), named_faults(path):
         write_atomically(path, b"x")
+    os.close(opened)
     assert before == unread(path.lstat())
-    opened.close()
