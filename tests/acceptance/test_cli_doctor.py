@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "text": "--set sync.requests_per_second=0.5",
             "old roster": f"--set roster.path={folder}/old.csv",
             "person": "--probe --person 16858399649",
-            "no helseid": "--set helseid.issuer=https://127.0.0.1",
+            "no helseid": "--set helseid.issuer=https://127.0.0.1 "
+            f"--set privacy.pseudonym_key_file={folder / 'other.key'}",  # a later FAIL
             "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
         }
         roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"
@@ -152,6 +154,16 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert "make room" in line["hint"]
     assert states(full)["database"] == "WARN"
     assert "only 0 KiB are free" in line_of(full, "database")["text"]
+
+
+def test_little_room_and_an_h_number(worker: Installation):
+    """A disk with less room than a run needs is a warning; PTS is not asked about an H-number."""
+    at = "--set api.base_url=https://pts.example.invalid"
+    h_number = worker.call(f"doctor --probe --person - --json {at}", "01418012345")
+    assert "an H-number is not sent to PTS" in line_of(h_number, "PTS probe")["text"]
+    scarce = replace(worker, constants={"worker.store.sqlite._ROOM_MIN": 1 << 62}).run("doctor")
+    line = line_of(scarce, "database")
+    assert (line["state"], line["hint"]) == ("WARN", "make room on that disk")
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
