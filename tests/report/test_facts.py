@@ -13,6 +13,7 @@ from tests.support.report.stores import (
     interrupted,
     key_of,
     missed,
+    privacy,
     safety,
     seen,
     small_store,
@@ -100,6 +101,29 @@ async def test_persons_are_counted_once(database_url):
     }  # fmt: skip
     assert (facts.last.pending, north.last.pending) == (Amount(2, 2), Amount(1, 1))
     assert facts.last.total == Amount(9, 7)
+
+
+async def test_a_row_of_the_report_counts_its_persons_once(sqlite_url):
+    """Three persons with one unknown level and three with another are six of "unknown code".
+
+    So are three without a cause and three with the code for "not stated".
+    """
+    async with world_on(sqlite_url) as world:
+        levels, causes = ["Hard"] * 3 + ["Soft"] * 3, [None] * 3 + ["Undefined"] * 3
+        await world.publish(
+            *(
+                seen(
+                    world,
+                    n,
+                    safety(f"s{n}", "NORN_EPO", NEVER, cause=cause),
+                    private=(privacy(f"p{n}", "Odd", level),),
+                )
+                for n, (level, cause) in enumerate(zip(levels, causes, strict=True))
+            )
+        )
+        facts = await facts_of(world)
+    assert facts.codes[CodeKey("unknown", "other", "")] == Amount(6, 6)
+    assert facts.causes == {"Undefined": Amount(6, 6)}
 
 
 @pytest.mark.promise("11")

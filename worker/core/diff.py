@@ -54,7 +54,7 @@ class Change(Value, frozen=True, kw_only=True):
         version_id: the version that the change ends. None for an insert.
         record: the new content. None for a close.
         first_seen_at: when the restriction was first seen in its present series of versions.
-        observed_at: when this content was read.
+        observed_at: when this content was read. Of two reads, the second.
         closes: the change closes the restriction or takes it out of effect.
         loses: a column becomes empty, or its known code becomes an unknown one.
     """

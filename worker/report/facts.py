@@ -21,7 +21,6 @@ from worker.report.figures import (
     CHANGE_DAYS,
     DAYS_SHOWN,
     FRESH,
-    OTHER,
     UNKNOWN,
     Amount,
     CodeKey,
@@ -40,8 +39,6 @@ _SLACK_DAYS: Final = 7
 """How many days earlier than ``CHANGE_DAYS`` the compared night may be."""
 _CHANGES: Final = ("insert", "update", "close")
 """The codes of the parts of a ``Week``, in order."""
-_UNSTATED: Final = "Undefined"
-"""PTS's code for an unstated cause."""
 _COHORTS_NAMED: Final = 20
 """Maximum number of cohorts in a message."""
 
@@ -106,7 +103,7 @@ class _Queries:
             then=then,
             codes=_by_key(now),
             codes_then=_by_key(figures[then.publication_no] if then else []),
-            causes=_causes(now),
+            causes=_by_code(now, Figure.CAUSE),
             ages=_by_code(now, Figure.AGE),
             ends=_by_code(now, Figure.ENDS),
             expired=_by_code(now, Figure.EXPIRED),
@@ -251,14 +248,8 @@ def _failed(row: Any) -> Mapping[str, int]:
 
 def _by_key(rows: Iterable[_FigureRow]) -> Mapping[CodeKey, Amount]:
     """Amounts by code and level."""
-    amounts: dict[CodeKey, Amount] = {}
-    for row in rows:
-        if row.figure == Figure.CODE:
-            # Unknown codes of a group are one row, because no reader can compare their levels.
-            level = "" if row.code == OTHER else row.level
-            key = CodeKey(row.group, row.code, level)
-            amounts[key] = row.amount.joined(amounts.get(key, Amount()))
-    return amounts
+    codes = (row for row in rows if row.figure == Figure.CODE)
+    return {CodeKey(row.group, row.code, row.level): row.amount for row in codes}
 
 
 def _by_code(rows: Iterable[_FigureRow], figure: Figure) -> Mapping[str, Amount]:
@@ -267,14 +258,6 @@ def _by_code(rows: Iterable[_FigureRow], figure: Figure) -> Mapping[str, Amount]
 
 def _by_group(rows: Iterable[_FigureRow], figure: Figure) -> Mapping[str, Amount]:
     return {row.group: row.amount for row in rows if row.figure == figure}
-
-
-def _causes(rows: Iterable[_FigureRow]) -> Mapping[str, Amount]:
-    """Amounts by cause. A missing cause counts as unstated."""
-    causes = dict(_by_code(rows, Figure.CAUSE))
-    if missing := causes.pop("", None):
-        causes[_UNSTATED] = missing.joined(causes.get(_UNSTATED, Amount()))
-    return causes
 
 
 def _week(rows: Iterable[_FigureRow]) -> Mapping[str, Week]:

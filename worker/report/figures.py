@@ -59,11 +59,6 @@ class Amount(Value, frozen=True):
     restrictions: int = 0
     persons: int = 0
 
-    def joined(self, other: "Amount") -> "Amount":
-        """Add two amounts. The number of persons is a lower bound."""
-        # A person may have restrictions in both, so the numbers of persons cannot be added.
-        return Amount(self.restrictions + other.restrictions, max(self.persons, other.persons))
-
 
 class NightFacts(Value, frozen=True, kw_only=True):
     """The facts of the last publication of a day in Norway.

@@ -134,11 +134,12 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
             if does or group == "pending":
                 keys.append(("group", group, "", ""))
             if does:
-                keys.append(("code", group, "other" if code in UNKNOWN else code or "", level))
+                code_and_level = ("other", "") if code in UNKNOWN else (code or "", level)
+                keys.append(("code", group, *code_and_level))
                 keys.append(("age", "", _place(made, at, "age"), ""))
             if does and area.effect.cause:
-                known = "other" if cause in CAUSES[-2:] else cause or ""
-                keys.append(("cause", "", known, ""))
+                counted_cause = "other" if cause in CAUSES[-2:] else cause or "Undefined"
+                keys.append(("cause", "", counted_cause, ""))
             if does and group == "delayed":
                 keys.append(("ends", "", _place(ends, at, "ends"), ""))
             if not does and group != "none" and ends and _time(ends) <= at:

@@ -39,6 +39,8 @@ _DIGITS_MAX: Final = 9
 """An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
 _CODES: Final = ("code", "level", "cause")
 _ROWS_PER_READ: Final = 5_000
+_UNSTATED: Final = "Undefined"
+"""PTS's code for an unstated cause."""
 
 _AREAS_WITH_CAUSE: Final = frozenset(area.name for area in AREAS if area.effect.cause)
 
@@ -135,10 +137,11 @@ def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
         yield Figure.WEEK_EXPIRED, group, "", ""
     if not held.active:
         return
-    yield Figure.CODE, group, held.code, held.level
+    # A person with two unknown codes counts once, so their levels are not a dimension.
+    yield Figure.CODE, group, held.code, "" if held.code == OTHER else held.level
     yield Figure.AGE, "", held.age, ""
     if held.area in _AREAS_WITH_CAUSE:
-        yield Figure.CAUSE, "", held.cause, ""
+        yield Figure.CAUSE, "", held.cause or _UNSTATED, ""
     if group == RestrictionGroup.DELAYED:
         yield Figure.ENDS, "", held.ends, ""
 
