@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Final, TypeVar
 
 from worker.core.area import AREAS
-from worker.core.display import ShownCount, SmallNumbers, reveals, whole
+from worker.core.display import MANY, ShownCount, SmallNumbers, reveals, whole
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
-from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, ReportFacts
+from worker.report.figures import GROUPS, UNKNOWN, Amount, CodeKey, CohortFacts, ReportFacts
 from worker.views import codes, systems_of
 
 COHORTS_SHOWN: Final = 16
@@ -71,7 +71,10 @@ class ShownFacts:
     def __init__(self, facts: ReportFacts, small: SmallNumbers) -> None:
         self.facts = facts
         self.small = small
-        self.codes: Mapping[CodeKey, ShownCount] = self._counts(facts.codes)
+        self.codes: Mapping[CodeKey, ShownCount] = {
+            key: _of_two_areas(count) if key.group == UNKNOWN else count
+            for key, count in self._counts(facts.codes).items()
+        }
         self.codes_then: Mapping[CodeKey, ShownCount] = self._counts(facts.codes_then)
         self.expired: Mapping[str, ShownCount] | None = self._counts(facts.expired)
         self.week: Mapping[str, Sequence[ShownCount]] = {
@@ -82,23 +85,25 @@ class ShownFacts:
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by cause. Only some areas state a cause."""
-        causes = self._counts(self.facts.causes)
+        causes, total = self._counts(self.facts.causes), self.last.total
         groups = [group for group in GROUPS if group in self.groups]
         with_cause = [count for group in groups for count in self._with_cause(group)]
-        return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
+        # The restrictions with a cause are a part of all restrictions.
+        part = [whole([*causes.values()], with_cause), ShownCount(0, 0, 0, MANY)]
+        tables = ShownCount(
+            total.first, total.last, total.low, total.high, [*total.divisions, part]
+        )
+        return None if reveals(tables) else causes
 
     def _with_cause(self, group: str) -> Sequence[ShownCount]:
         """Return the count of a group in the areas with a cause, or the counts of its codes."""
         without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
-        keys = [key for key in self.codes if key.group == group]
-        if without_cause.union({OTHER}).isdisjoint(key.code for key in keys):
+        counts = {key: count for key, count in self.codes.items() if key.group == group}
+        if group == UNKNOWN:
+            return [count.divisions[0][0] for count in counts.values()]
+        if without_cause.isdisjoint(key.code for key in counts):
             return [self.groups[group]]
-        counts = {key: self.codes[key] for key in keys if key.code not in without_cause}
-        return [
-            # Unknown codes may be of an area without causes, so here they count from zero.
-            ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
-            for key, count in counts.items()
-        ]
+        return [count for key, count in counts.items() if key.code not in without_cause]
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -176,7 +181,7 @@ class ShownFacts:
         parts = [count for count in confirmation if count]
         return ShownNight(
             total=total,
-            persons=_beside_range(small.total(night.persons, None, persons), total),
+            persons=_beside_range(self._persons(night.persons, persons, total), total),
             groups=groups,
             roster=None
             if night.roster is None
@@ -185,6 +190,19 @@ class ShownFacts:
             stale=stale,
             missing=small.count(night.missing),
         )
+
+    def _persons(self, number: int, cohorts: Sequence[ShownCount], total: ShownCount) -> ShownCount:
+        """Return the shown number of persons with a restriction.
+
+        If it were the greatest that the rows allow, a row of few persons would have them all. So it
+        is one of two neighbours then, as a range.
+        """
+        shown, top = self.small.total(number, None, cohorts), self.small.count(total.most)
+        has_few = any(part.is_few for parts in total.divisions for part in parts)
+        below = self.small.count(max(top.first - self.small.step, 0))
+        if has_few and top.first > total.most and below.first <= shown.first <= top.first:
+            return ShownCount(below.first, top.last, below.low, top.high)
+        return shown
 
     def _confirmation(self, number: int) -> Sequence[ShownCount]:
         """Return confirmed and stale persons of a night. Empty if they were not counted."""
@@ -231,6 +249,12 @@ def _codes_of_areas(*, has_cause: bool) -> set[str]:
     areas = [area for area in AREAS if bool(area.effect.cause) is has_cause]
     systems = {system for area in areas for system in systems_of(area.effect.code)}
     return {code.code for code in codes() if code.system in systems}
+
+
+def _of_two_areas(count: ShownCount) -> ShownCount:
+    """Divide an unknown code: an unknown part of it is of the areas with a cause."""
+    parts = [ShownCount(0, 0, 0, MANY), ShownCount(0, 0, 0, MANY)]
+    return ShownCount(count.first, count.last, count.low, count.high, [parts])
 
 
 def _both(amount: Amount) -> tuple[int, int]:
