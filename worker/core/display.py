@@ -113,7 +113,7 @@ def reveals(*totals: ShownCount) -> bool:
 
 
 def _reveals(totals: Iterable[ShownCount], *, has_many: bool) -> bool:
-    counts = {id(count): count for count in _within(totals)}
+    counts = {id(count): count for count in within(totals)}
     bounds = {
         # A few persons may have any number of restrictions.
         name: (count.low, MANY if has_many and count.is_few else count.high)
@@ -133,10 +133,11 @@ def _reveals(totals: Iterable[ShownCount], *, has_many: bool) -> bool:
     return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
 
 
-def _within(counts: Iterable[ShownCount]) -> Iterator[ShownCount]:
+def within(counts: Iterable[ShownCount]) -> Iterator[ShownCount]:
+    """Yield the counts, and all counts that they are divided into."""
     for count in counts:
         yield count
-        yield from _within(part for parts in count.divisions for part in parts)
+        yield from within(part for parts in count.divisions for part in parts)
 
 
 def _narrow(bounds: dict[int, tuple[int, int]], total: int, parts: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final, TypeVar
 
 from worker.core.area import AREAS
-from worker.core.display import MANY, ShownCount, SmallNumbers, reveals, whole
+from worker.core.display import MANY, ShownCount, SmallNumbers, reveals, whole, within
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
 from worker.report.figures import GROUPS, UNKNOWN, Amount, CodeKey, CohortFacts, ReportFacts
@@ -86,24 +86,25 @@ class ShownFacts:
     def causes(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by cause. Only some areas state a cause."""
         causes, total = self._counts(self.facts.causes), self.last.total
-        groups = [group for group in GROUPS if group in self.groups]
-        with_cause = [count for group in groups for count in self._with_cause(group)]
-        # The restrictions with a cause are a part of all restrictions.
-        part = [whole([*causes.values()], with_cause), ShownCount(0, 0, 0, MANY)]
-        tables = ShownCount(
-            total.first, total.last, total.low, total.high, [*total.divisions, part]
-        )
-        return None if reveals(tables) else causes
+        divided = [self._by_cause(group) for group in GROUPS if group in self.groups]
+        with_cause = [count for counts, _ in divided for count in counts]
+        without_cause = [count for _, counts in divided for count in counts]
+        division = [whole([*causes.values()], with_cause), *without_cause]
+        divisions = [*total.divisions, division]
+        is_safe = not reveals(ShownCount(total.first, total.last, total.low, total.high, divisions))
+        return causes if is_safe else None
 
-    def _with_cause(self, group: str) -> Sequence[ShownCount]:
-        """Return the count of a group in the areas with a cause, or the counts of its codes."""
-        without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+    def _by_cause(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
+        """Divide a group: counts of the areas with a cause, and counts of the areas without."""
         counts = {key: count for key, count in self.codes.items() if key.group == group}
         if group == UNKNOWN:
-            return [count.divisions[0][0] for count in counts.values()]
-        if without_cause.isdisjoint(key.code for key in counts):
-            return [self.groups[group]]
-        return [count for key, count in counts.items() if key.code not in without_cause]
+            parts = [count.divisions[0] for count in counts.values()]
+            return [part[0] for part in parts], [part[1] for part in parts]
+        codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+        without = [count for key, count in counts.items() if key.code in codes]
+        if not without:
+            return [self.groups[group]], []
+        return [count for key, count in counts.items() if key.code not in codes], without
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -198,7 +199,7 @@ class ShownFacts:
         is one of two neighbours then, as a range.
         """
         shown, top = self.small.total(number, None, cohorts), self.small.count(total.most)
-        has_few = any(part.is_few for parts in total.divisions for part in parts)
+        has_few = any(part.is_few for part in within([total]))
         below = self.small.count(max(top.first - self.small.step, 0))
         if has_few and top.first > total.most and below.first <= shown.first <= top.first:
             return ShownCount(below.first, top.last, below.low, top.high)
