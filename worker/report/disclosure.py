@@ -150,6 +150,7 @@ class ShownFacts:
         last = self._night(
             -1,
             self.groups,
+            codes=[*self.codes.values()],
             ages=[*(self.ages or {}).values()],
             rosters=[*rosters, *further] if rosters else [],
             persons=[*persons, *further] if persons else [],
@@ -172,6 +173,7 @@ class ShownFacts:
         number: int,
         groups: Mapping[str, ShownCount],
         *,
+        codes: Sequence[ShownCount] = (),
         ages: Sequence[ShownCount] = (),
         rosters: Sequence[ShownCount] = (),
         persons: Sequence[ShownCount] = (),
@@ -180,9 +182,10 @@ class ShownFacts:
         confirmed, stale = confirmation = self._confirmation(number) or (None, None)
         total = small.total(*_both(night.total), _restricting(groups), ages)
         parts = [count for count in confirmation if count]
+        rows = whole(_restricting(groups), codes, ages)
         return ShownNight(
             total=total,
-            persons=_beside_range(self._persons(night.persons, persons, total), total),
+            persons=_beside_range(self._persons(night.persons, persons, rows), total),
             groups=groups,
             roster=None
             if night.roster is None
@@ -192,16 +195,16 @@ class ShownFacts:
             missing=small.count(night.missing),
         )
 
-    def _persons(self, number: int, cohorts: Sequence[ShownCount], total: ShownCount) -> ShownCount:
+    def _persons(self, number: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
         """Return the shown number of persons with a restriction.
 
-        If it were the greatest that the rows allow, a row of few persons would have them all. So it
-        is one of two neighbours then, as a range.
+        If it were the greatest that the rows allow, a row of few persons would have the most that
+        it can have. So it is shown as one of two neighbours then.
         """
-        shown, top = self.small.total(number, None, cohorts), self.small.count(total.most)
-        has_few = any(part.is_few for part in within([total]))
+        shown, top = self.small.total(number, None, cohorts), self.small.count(rows.most)
         below = self.small.count(max(top.first - self.small.step, 0))
-        if has_few and top.first > total.most and below.first <= shown.first <= top.first:
+        has_few = any(count.is_few for count in within([rows]))
+        if has_few and top.first > rows.most and below.first <= shown.first <= top.first:
             return ShownCount(below.first, top.last, below.low, top.high)
         return shown
 
