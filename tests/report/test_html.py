@@ -181,11 +181,12 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         await withhold(world, seen(world, 5))
         withheld = world.fake.now()
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert "After that: run 9, withheld." in outline.text
+        assert re.search(r"Run 9 of [^.]+: withheld\.", outline.text)
+        assert '<rect class="withheld"' not in page, "it is later than the last night"
         world.fake.advance(86_400)
         await nights(world, 9)
         page, outline = await report_of(world, tmp_path / "r.html")
-    assert "After that" not in outline.text, "another run has published since"
+    assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
     assert '<rect class="withheld"' in page
@@ -196,8 +197,8 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
 
 MISSING = {
     "en": "1 patient is missing from the last roster",
-    "nb": "1 pasient mangler på den siste listen",
-    "nn": "1 pasient manglar på den siste lista",
+    "nb": "1 pasient står ikke på siste liste",
+    "nn": "1 pasient står ikkje på siste liste",
 }
 
 
@@ -324,7 +325,10 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
             assert not re.search("by the last publication|i siste publisering", outline.text)
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
-        assert "Published on 30 March 2026 at 00:18 with gaps: 1 patients" in outline.text
+        assert (
+            "Published on 30 March 2026 at 00:18 with gaps: 1 patient is not confirmed"
+            in outline.text
+        )
         assert "PTS decides about access, not this copy" in outline.text
         world.fake.advance(3 * 86_400)
         _, outline = await report_of(world, out, timezone="Asia/Tokyo")
@@ -393,7 +397,7 @@ async def test_the_page_names_its_origin(sqlite_url, tmp_path):
 async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
     """138 and 134 are shown as 140 and 135; 146 as 145, two steps more."""
     async with world_on(sqlite_url) as world:
-        for holders, words in ((138, ""), (134, "about unchanged"), (146, "+7%")):
+        for holders, words in ((138, ""), (134, "little changed"), (146, "+7%")):
             reads = [
                 seen(world, n, *([safety(f"s{n}", "NORS", NEVER)] if 0 < n < holders else []),
                      private=(privacy("p", "Block", "Hard"),) if n == 0 else ())

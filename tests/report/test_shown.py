@@ -107,7 +107,8 @@ def cells_of(shown: ShownFacts) -> dict[object, ShownCount]:
     """Every number on the page, by its place."""
     last = shown.last
     cells: dict[object, Any] = {"total": last.total, "persons": last.persons}
-    cells |= {"roster": last.roster, "confirmed": last.confirmed, "stale": last.stale}
+    confirmed = shown.small.count(shown.facts.last.confirmed or 0)
+    cells |= {"roster": last.roster, "confirmed": confirmed, "stale": last.stale}
     cells |= {("group", name): count for name, count in last.groups.items()}
     for name in ("codes", "causes", "ages", "ends"):
         cells |= {(name, key): count for key, count in (getattr(shown, name) or {}).items()}

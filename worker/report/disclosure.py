@@ -30,7 +30,6 @@ class ShownNight(Value, frozen=True, kw_only=True):
     persons: ShownCount
     groups: Mapping[str, ShownCount]
     roster: ShownCount | None
-    confirmed: ShownCount | None
     stale: ShownCount | None
     missing: ShownCount
 
@@ -38,7 +37,9 @@ class ShownNight(Value, frozen=True, kw_only=True):
     def has_rate(self) -> bool:
         """Whether the persons can be a share of the roster."""
         # Persons with restrictions include missing persons, so they may outnumber the roster.
-        return self.roster is not None and self.persons.last <= self.roster.last
+        is_below = self.roster is not None and self.persons.last <= self.roster.last
+        # "Fewer than 15 of 10" would be no share.
+        return is_below and not (self.persons.is_few and self.persons.last)
 
     def of(self, group: str) -> ShownCount:
         """Return the count of a group."""
@@ -138,7 +139,9 @@ class ShownFacts:
         """Whether the changes of cohorts can be shown beside the changes of groups."""
         by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
         by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
-        return self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
+        is_first = self.facts.last.publication_no == 1
+        is_safe = self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
+        return is_safe and not is_first
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
@@ -179,9 +182,8 @@ class ShownFacts:
         persons: Sequence[ShownCount] = (),
     ) -> ShownNight:
         night, small = self.facts.nights[number], self.small
-        confirmed, stale = confirmation = self._confirmation(number) or (None, None)
+        confirmation = self._confirmation(number)
         total = small.total(*_both(night.total), _restricting(groups), ages)
-        parts = [count for count in confirmation if count]
         rows = whole(_restricting(groups), codes, ages)
         return ShownNight(
             total=total,
@@ -189,9 +191,8 @@ class ShownFacts:
             groups=groups,
             roster=None
             if night.roster is None
-            else small.total(night.roster, None, parts, rosters),
-            confirmed=confirmed,
-            stale=stale,
+            else small.total(night.roster, None, confirmation, rosters),
+            stale=confirmation[-1] if confirmation else None,
             missing=small.count(night.missing),
         )
 
