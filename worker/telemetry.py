@@ -51,7 +51,7 @@ HELP: Final[Mapping[str, str]] = {
     "failures": "Person-areas that the last run could not read.",
     "new_undeclared_fields": "Undeclared fields that appeared first in the last published run.",
     "warnings": "Warnings of the last published run: unusual figures below the guard's limits.",
-    "stale_persons": "Persons with an area that the last run did not confirm.",
+    "stale_persons": "Persons on the roster with a stale area.",
     "known_persons": "Persons with a published state who have not departed.",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""

@@ -17,7 +17,7 @@ from worker.core.contract import TokenPaging
 
 DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
 OFF_ID = "16858399649"
-SAFETY_RECORD = {
+SAFETY_RECORD: dict[str, dict[str, Any]] = {
     "bare": {"id": "1", "confidentialityCode": "NORU", "delayDays": 3, "system": {"name": "x"}},
     "envelope": {
         "Id": "1",
@@ -192,6 +192,42 @@ def test_what_was_learned_leads_to_a_sync(unlike: Standin, tmp_path: Path, sqlit
     worker.configure(api={"contract_file": "p.toml"}, sync={"areas": ["patient-safety"]})
     assert worker.sync().code == 0
     assert worker.store.one("SELECT count(*) FROM report_patient_safety_current") == 9
+
+
+@pytest.mark.promise("1")
+def test_learn_refuses_the_answers_that_doctor_refuses(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+):
+    """A time without an offset, and a page that was not requested: open points with a remedy."""
+    standin.people = {OFF_ID: {}}
+    privacy = dict(SAFETY_RECORD["bare"], privacyType="Block")
+    standin.everybody = lambda ask: http(
+        [{**SAFETY_RECORD["bare"], "createdTime": "2026-01-01T00:00:00"}]
+        if ask.area == SAFETY
+        else {"items": [privacy], "page": 0, "totalPages": 1}
+    )
+    own = default_contract_text().replace('person = ["patient', 'person = [] # ["patient')
+    head, area, tail = own.partition("[patient-privacy]\n")
+    paging = 'paging = {style = "page", send_as = "p", field = "page", pages = "totalPages"}'
+    (tmp_path / "own.toml").write_text(f'{head}{area}records = "items"\n{paging}\n{tail}')
+    worker = standin.install(tmp_path, sqlite_url)
+    worker.configure(api={"contract_file": "own.toml"})
+    learned, probed = calls(
+        worker, ("contract learn --json", OFF_ID), ("doctor --probe --person -", OFF_ID)
+    )
+    points = {(todo["area"], todo["key"]): todo["text"] for todo in learned.document["todos"]}
+    assert points[SAFETY, "naive_times"] == (
+        "1 person cannot be read: source_created_at: a time without an offset; declare "
+        "`naive_times` in the contract (at [])"
+    )
+    assert "1 was requested, another page was returned" in points[PRIVACY, "paging"]
+    assert probed.code == 65
+    standin.everybody = lambda _ask: http([privacy], status="201 Created")
+    (learned,) = calls(worker, ("contract learn --json", OFF_ID))
+    assert learned.code == 65
+    assert {todo["text"] for todo in learned.document["todos"]} == {
+        "PTS answers 201, and only 200 is read: ask NHN for status 200"
+    }
 
 
 def test_names_of_others_are_names(worker: Installation):

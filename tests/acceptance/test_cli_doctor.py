@@ -1,5 +1,6 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,6 +40,8 @@ def line_of(ended: Ended, name: str) -> dict[str, Any]:
 def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
     folder = tmp_path_factory.mktemp("doctor")
+    (folder / "old.csv").write_text("off_id\n16858399649\n")
+    os.utime(folder / "old.csv", (0, 0))
     (folder / "broken.toml").write_text('sync.concurrency = "lots"\nlog.level = "LOUD"\n')
     with serving_standin() as behind, serving_standin() as ahead:
         behind.world.apply({"clock_skew_s": -3 * 3_600.0})
@@ -56,6 +59,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "--set api.base_url=https://pts.example.invalid",
             "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
             "text": "--set sync.requests_per_second=0.5",
+            "old roster": f"--set roster.path={folder}/old.csv",
             "person": "--probe --person 16858399649",
             "no helseid": "--set helseid.issuer=https://127.0.0.1",
             "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
@@ -93,6 +97,7 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
         ("proxy", 78, ("PTS", "FAIL"), "the proxy 127.0.0.1:9"),
         ("clock ahead", 78, ("clock", "FAIL"), "s ahead"),
         ("clock behind", 78, ("clock", "FAIL"), "s behind"),
+        ("old roster", 0, ("roster", "WARN"), " days ago"),
         ("missing", 78, ("database", "FAIL"), "missing.db"),
         ("other key", 78, ("database", "FAIL"), "not the key"),
     ],

@@ -4,6 +4,7 @@ The server answers as the document says, and the program has never seen it. The 
 a person makes at an open point: three at most.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,12 @@ DOCUMENTS = Path(__file__).parents[1] / "support/openapi"
 PERSONS = [off_id_of(number) for number in range(12)]
 PAGE = 2
 EDITS_MAX = 3
+ORDER = ["sort.empty", "sort.sorted", "sort.unsorted"]
+SPRING_IGNORED = [
+    *["first", "last", "size", "numberOfElements", "empty"],
+    *["pageable.pageNumber", "pageable.pageSize"],
+    *[f"{before}{name}" for before in ("", "pageable.") for name in ORDER],
+]
 
 
 def identifier(ask: Ask, name: str) -> str:
@@ -67,6 +74,33 @@ def enveloped(ask: Ask) -> Reply:
     return http(document)
 
 
+def spring_page(ask: Ask) -> Reply:
+    """Spring's `Page<T>`: pages of two, counted from 0 in the query."""
+    off_id, query = identifier(ask, "nationalId"), ask.target.partition("?")[2]
+    number = int(re.fullmatch(r"page=(\d+)", query)[1])  # type: ignore[index]
+    codes = {"confidentialityCode": "NORU"} if ask.area == SAFETY else {"privacyType": "BLOCK"}
+    own = {"patient": {"nationalId": off_id}, "createdTime": "2026-05-06T07:08:09Z", **codes}
+    every = [
+        {"uuid": f"{ask.area}-{off_id[:6]}-{n}", **own} for n in range(PERSONS.index(off_id) % 4)
+    ]
+    content, pages = every[PAGE * number : PAGE * (number + 1)], -(-len(every) // PAGE)
+    order = {"empty": True, "sorted": False, "unsorted": True}
+    document = {
+        "totalElements": len(every),
+        "totalPages": pages,
+        "first": number == 0,
+        "last": number + 1 >= pages,
+        "pageable": {"pageNumber": number, "pageSize": PAGE, "sort": order},
+        "size": PAGE,
+        "content": content,
+        "number": number,
+        "sort": order,
+        "numberOfElements": len(content),
+        "empty": not content,
+    }
+    return http(document)
+
+
 def bare(ask: Ask) -> Reply:
     """A list; 204 for no records."""
     off_id, name = identifier(ask, "offId"), "Safety" if ask.area == SAFETY else "Privacy"
@@ -87,6 +121,13 @@ CASES: dict[str, tuple[str, Callable[[Ask], Reply], dict[str, str], list[tuple[s
         },
         [("ignore = []", 'ignore = ["errors", "traceId", "pageSize", "hasPreviousPage"]')] * 2,
         {("NORN_FFL", "Manual"), ("Block", "Hard")},
+    ),
+    "spring": (
+        "spring-page.yaml",
+        spring_page,
+        {f"/pts/v3/{area}/search": area for area in (SAFETY, PRIVACY)},
+        [("ignore = []", f"ignore = {json.dumps(SPRING_IGNORED)}")] * 2,
+        {("NORU", None), ("Block", None)},
     ),
     "bare": (
         "dotnet-bare.yaml",

@@ -180,7 +180,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     words += ["--set", f"api.contract_file={setup}/pts.toml"]
     text = said(capsys, *words, code=78)
     assert [name for name in names if f"{setup}/{name}" not in text] == []
-    assert "write text between straight quotes" in text
+    assert "proposes a contract" in text
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
             args = tuple(shlex.split(args[0].partition("pts-worker ")[2].splitlines()[0]))
         yield workload.name, args
     for command in cron_commands():
-        for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
+        for match in re.finditer(r'"\$WORKER" ([^>]+?) \d?>', command):
             yield CRONTAB.name, tuple(shlex.split(match[1]))
 
 
@@ -73,8 +73,9 @@ def load_as_deployed(
     source: Path, folder: Path, environ: Mapping[str, str], purpose: Purpose = "sync"
 ) -> Loaded:
     """Load a configuration whose files are made up in a folder."""
-    for name in ("helseid.jwk.json", "pseudonym.key", "database.password", "roster.csv"):
+    for name in ("helseid.jwk.json", "pseudonym.key", "roster.csv"):
         make_secret(folder / name)
+    environ = {name: value.replace(SECRETS, str(folder)) for name, value in environ.items()}
     text = source.read_text()
     text = text.replace(SECRETS, str(folder)).replace("/roster/", f"{folder}/")
     text = text.replace("/var/lib/pts-worker/roster.csv", str(folder / "roster.csv"))
@@ -132,12 +133,24 @@ def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
     assert done.returncode == 3
 
 
-@pytest.mark.parametrize("name", units("service"))
+HANDED_OVER = {
+    "helseid-key": ("helseid.jwk.json", "PTS_HELSEID__PRIVATE_JWK_FILE"),
+    "pseudonym-key": ("pseudonym.key", "PTS_PRIVACY__PSEUDONYM_KEY_FILE"),
+    "database-password": ("database.password", "PTS_DATABASE__PASSWORD_FILE"),
+}
+"""Each credential of the units, with its file and its variable."""
+
+
+@pytest.mark.parametrize("name", [*units("service"), "postgresql.conf"])
 def test_unit_reads_only_credentials_that_it_loads(name: str):
     """Each file under ``%d`` has its ``LoadCredential=``, and the other way round."""
     values = unit(name)["Service"].get("Environment", [])
     read = {value.rpartition("%d/")[2] for value in values if "%d/" in value}
     assert read == set(credentials(name))
+    for credential, path in credentials(name).items():
+        file, variable = HANDED_OVER[credential]
+        assert path == f"/etc/pts-worker/keys/{file}"
+        assert f"{variable}=%d/{credential}" in values
 
 
 def environment(overlay: str, *, is_complete: bool = False) -> dict[str, str]:
@@ -154,11 +167,25 @@ def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, 
     assert made["pts-worker-environment"]["data"] == environment(overlay)
     (text,) = made["pts-worker"]["data"].values()
     (tmp_path / "from.toml").write_text(text)
+    make_secret(tmp_path / "database.password")
     variables = environment(overlay, is_complete=is_complete)
     settings = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings
     assert settings.log.format == "json"
     assert settings.api.environment == overlay
     assert (settings.telemetry.pushgateway_url is not None) == is_complete
+    assert settings.database.password_file == tmp_path / "database.password"
+    # A Job ends after one night: the next one goes on with its run.
+    assert settings.sync.continue_within > timedelta(days=1)
+
+
+def test_sqlite_component_needs_no_password(tmp_path: Path):
+    """Its database is a file on the volume, which the group of the pod may write."""
+    made = manifests("production", "sqlite")
+    (text,) = made["pts-worker"]["data"].values()
+    (tmp_path / "from.toml").write_text(text)
+    variables = made["pts-worker-environment"]["data"]
+    database = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings.database
+    assert (database.url, database.group_readable) == ("sqlite:////data/pts.db", True)
 
 
 def test_the_worker_ends_a_run_before_the_platform_does():
@@ -188,6 +215,27 @@ def test_each_call_is_one_that_the_worker_knows():
         command = known.get(arguments[:2]) or known[arguments[:1]]
         options = {option for param in command.params for option in param.opts}
         assert {word for word in arguments if word.startswith("--")} <= options, where
+
+
+def test_every_platform_calls_alike():
+    """Too old is 36 h, as the alert rule has it; the night waits for a backfill that has the lease.
+
+    Cron repeats a night without a publication since its start, which was at most 3 h before.
+    """
+    found = {
+        (where, arguments[0], arguments[2])
+        for where, arguments in calls()
+        if arguments[1:2] in {("--max-age",), ("--wait",)}
+    }
+    assert found == {
+        *((where, "status", "36h") for where in ("pts-freshness.service", "pts-freshness")),
+        *((CRONTAB.name, "status", age) for age in ("6h", "36h")),
+        *((where, "sync", "30m") for where in ("pts-sync.service", "pts-sync")),
+    }
+    # Twice, so that a person is still at work.
+    assert one(unit("pts-freshness.timer")["Timer"], "OnCalendar").startswith("*-*-* 08,14:00:00 ")
+    assert manifests()["pts-freshness"]["spec"]["schedule"] == "0 8,14 * * *"
+    assert re.search(r"(?m)^0 8,14 \* \* \* .*--max-age 36h", CRONTAB.read_text())
 
 
 def test_ci_has_the_programs_that_the_tests_ask_for():

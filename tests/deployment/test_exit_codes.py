@@ -203,7 +203,10 @@ def alert(
         f'show) sed -n "s/^${{3#--property=}}=//p" {folder}/shown ;;\nesac\n',
     )
     write_program(folder / "journalctl", f'[ "$1" = --sync ] || cat {folder}/{JOURNAL}\n')
-    write_program(folder / "logger", f'for last; do :; done\necho "$last" >{folder}/logged\n')
+    write_program(
+        folder / "logger",
+        f'[ "$2" = daemon.alert ] || exit 9\nfor last; do :; done\necho "$last" >{folder}/logged\n',
+    )
     done = run(
         ["/bin/sh", str(SYSTEMD / "pts-alert"), "pts-sync.service"],
         env={"PATH": f"{folder}:/usr/bin:/bin", **environ},

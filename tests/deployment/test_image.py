@@ -44,6 +44,36 @@ def texts(stage: list[Step], name: str) -> list[str]:
     return [step.text for step in stage if step.name == name]
 
 
+def effective(name: str) -> list[Step]:
+    """The instructions of a stage, after those of the stage that it starts from."""
+    first, *rest = stages()[name]
+    base = first.text.split()[0]
+    return [*(effective(base) if base in stages() else ()), *rest]
+
+
+@pytest.mark.parametrize(("stage", "built"), [("production", "build"), ("full", "build-full")])
+def test_image_is_the_worker_as_an_account_without_rights(stage: str, built: str):
+    """A numeric user, a folder of its own, no pip; the worker itself gets SIGTERM, not a shell."""
+    steps = effective(stage)
+    assert {step.name: step.text for step in steps if step.name not in {"ENV", "LABEL", "RUN"}} == {
+        "ARG": "REVISION=unknown",
+        "WORKDIR": "/data",
+        "VOLUME": '["/data"]',
+        "USER": "10001:10001",
+        "ENTRYPOINT": '["pts-worker"]',
+        "CMD": '["--help"]',
+        "HEALTHCHECK": "NONE",
+        "COPY": f"--from={built} /opt/pts-worker /opt/pts-worker",
+    }
+    (command,) = texts(steps, "RUN")
+    assert command.startswith("pip uninstall --yes ")
+    assert command.endswith("--owner=10001 --group=10001 --mode=0700 /data")
+    (variables,) = texts(steps, "ENV")
+    unwritable = {"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/data"}
+    assert {*unwritable, "PATH=/opt/pts-worker/bin:$PATH"} <= set(variables.split())
+    assert [*stages()][-1] == "production"  # a build without --target
+
+
 def test_every_package_in_the_image_is_locked_by_hash():
     """Each install either checks hashes or takes the one wheel that was built here."""
     runs = [run for name in ("build", "build-full") for run in texts(stages()[name], "RUN")]
@@ -52,6 +82,8 @@ def test_every_package_in_the_image_is_locked_by_hash():
     assert len(installs) == 4
     for command in installs:
         assert "--require-hashes" in command or "--no-deps --no-index dist/*.whl" in command
+        # A source distribution would run its own build.
+        assert "--only-binary :all:" in command or "build.lock" in command or "dist/" in command
 
 
 def ignored(name: str) -> bool:
@@ -63,6 +95,23 @@ def ignored(name: str) -> bool:
         if line[:1] not in {"#", ""} and any(fnmatch.fnmatchcase(one, pattern) for one in parts):
             found = not line.startswith("!")
     return found
+
+
+def test_docker_sees_every_file_that_it_copies():
+    """The program with its texts, codes and templates, the migrations, and the locks."""
+    copied = " ".join(
+        text for name in ("build", "build-full") for text in texts(stages()[name], "COPY")
+    )
+    files = [
+        "git",
+        "-C",
+        str(ROOT),
+        "ls-files",
+        *(word for word in copied.split() if word[-1] not in "/."),
+    ]
+    listed = subprocess.run(files, check=True, capture_output=True, text=True).stdout.split()
+    assert {"worker/areas/pts.toml", "worker/report/texts/nb.toml"} < set(listed)
+    assert [name for name in listed if ignored(name)] == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.deployment.deployed import ROOT
+from tests.support.deployment.deployed import ROOT, run
 
 EXTRAS: Final = ("parquet", "oracle", "mssql")
 INSTALLED: Final = (
@@ -82,6 +82,29 @@ def test_lock_names_no_index_and_no_folder(lock: str):
     text = (ROOT / lock).read_text()
     assert "make lock" in text.splitlines()[1]
     assert re.findall(r"://|--index|--find-links|(?m:^.*[ =]/)", text) == []
+
+
+def test_make_installs_by_hash_and_leaves_out_no_test():
+    """`make test` has the static checks and every test by day, `make test-all` the nightly ones."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    installs = re.findall(r"(?m)^.*(?:PIP_INSTALL\) |bin/pip (?:install|download)).*$", text)
+    assert len(installs) >= 8
+    hashed = re.compile(r"--require-hashes|--no-deps|^PIP_INSTALL :=")
+    assert [line for line in installs if not hashed.search(line)] == []
+    plans = {
+        target: run(["make", "--dry-run", target], cwd=ROOT).stdout
+        for target in ("test", "nightly")  # a dry run of `docs` would make it
+    }
+    for program in ("ruff format --check", "ruff check", "lint-imports", "mypy"):
+        assert f"bin/{program} " in plans["test"].replace("\n", " "), program
+    (tests,) = re.findall(r"bin/pytest (.+)", plans["test"])
+    assert re.sub(r"--\S+( \d+| loadfile)?", "", tests).split(maxsplit=1) == ["-m", '"not nightly"']
+    assert " -m nightly " in plans["nightly"]
+    (parts,) = re.findall(r"(?m)^test-all: .*\n\t@\$\(UNTESTED\) (.+)$", text)
+    assert re.findall(r"\$\(MAKE\) (\S+)", parts) == [
+        *("nightly", "random-properties", "versions", "docs"),
+        *("install-test", "test-image", "boot-test"),
+    ]
 
 
 TEMPLATES = ("parts.html", "report.css", "report.html")

@@ -28,11 +28,21 @@ WORKERS = [name for name in units("service") if "User" in unit(name)["Service"]]
 
 STATUS_TIME = timedelta(seconds=10)
 
-HARDENING = {
+SHARED = {
+    "User": "pts-worker",
+    "Group": "pts-worker",
+    "StateDirectoryMode": "0700",
+    "WorkingDirectory": "/var/lib/pts-worker",
+    "SyslogIdentifier": "pts-worker",
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
     "ProtectSystem": "strict",
     "ProtectHome": "yes",
+    "ProtectProc": "invisible",
+    "ProtectClock": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
     "ProtectKernelModules": "yes",
     "ProtectKernelTunables": "yes",
     "ProtectControlGroups": "yes",
@@ -40,23 +50,32 @@ HARDENING = {
     "PrivateDevices": "yes",
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
     "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
     "RestrictSUIDSGID": "yes",
     "LockPersonality": "yes",
+    "RemoveIPC": "yes",
+    "SystemCallArchitectures": "native",
+    "SystemCallErrorNumber": "EPERM",
     "UMask": "0077",
     "LimitCORE": "0",  # a core dump would hold tokens and identifiers
 }
+"""Lines of all units that start the worker."""
+BY_HAND = (
+    *("User", "Group", "StateDirectory", "StateDirectoryMode", "WorkingDirectory"),
+    *("LimitCORE", "UMask", "TimeoutStopSec"),
+)
+"""Lines of the units that `pts-admin` repeats."""
+BEFORE_A_RUN = "network-online.target time-sync.target"
 
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_unit_shuts_the_process_in(name: str):
     """It may write its state folder and use the network, and nothing else; it is not root."""
     service = unit(name)["Service"]
-    assert {key: one(service, key) for key in HARDENING} == HARDENING
+    assert {key: one(service, key) for key in SHARED} == SHARED
     assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
-    assert one(service, "User") == "pts-worker"
     folders = {"pts-worker-backup.service": "pts-worker pts-worker/backup"}
     assert one(service, "StateDirectory") == folders.get(name, "pts-worker")
-    assert one(service, "WorkingDirectory") == "/var/lib/pts-worker"
     assert "ReadWritePaths" not in service
 
 
@@ -67,6 +86,7 @@ def test_unit_ends_and_reports(name: str):
     service = sections["Service"]
     if one(service, "Type") == "oneshot":
         assert parse_duration(one(service, "TimeoutStartSec").replace("min", "m"))
+        assert one(service, "NotifyAccess") == "main"  # the alert repeats the unit's status
     else:  # systemd hears of progress, and ends a worker that says nothing
         assert one(service, "Type") == "notify"
         assert parse_duration(one(service, "WatchdogSec").replace("min", "m")) > 2 * STATUS_TIME
@@ -75,6 +95,41 @@ def test_unit_ends_and_reports(name: str):
     assert one(sections["Unit"], "OnFailure") == "pts-alert@%n.service"
     alert = (SYSTEMD / "pts-alert@.service").read_text(encoding="utf-8")
     assert "\nStartLimitIntervalSec=0\n" in alert  # else the sixth alarm in ten seconds is dropped
+
+
+@pytest.mark.parametrize(
+    "name", ["pts-continue@.service", "pts-sync.service", "pts-worker-schedule.service"]
+)
+def test_a_run_starts_after_network_and_clock(name: str):
+    """HelseID refuses DPoP proofs of a wrong clock, and a start without network is a lost retry."""
+    section = unit(name)["Unit"]
+    assert one(section, "Wants") == BEFORE_A_RUN
+    assert one(section, "After").removesuffix(" postgresql.service") == BEFORE_A_RUN
+
+
+@pytest.mark.parametrize("name", ["pts-sync.service", "pts-worker-schedule.service"])
+def test_retries_last_through_an_outage_and_then_alert(name: str):
+    """Eight starts take more than half an hour, and are used up before the limit forgets them."""
+    section, service = unit(name)["Unit"], unit(name)["Service"]
+    pause = parse_duration(one(service, "RestartSec").replace("min", "m"))
+    limit = parse_duration(one(section, "StartLimitIntervalSec"))
+    count = int(one(section, "StartLimitBurst"))
+    assert count == 8  # as the alert rule PtsUnavailable says
+    assert timedelta(minutes=30) < count * pause < limit < timedelta(days=1)
+
+
+def test_schedule_replaces_the_timer():
+    """It starts at boot, and stops the timer: not both start a night."""
+    sections = unit("pts-worker-schedule.service")
+    assert one(sections["Unit"], "Conflicts") == "pts-sync.timer"
+    assert one(sections["Install"], "WantedBy") == "multi-user.target"
+
+
+def test_account_is_the_one_of_the_units():
+    """sysusers.d creates the account, with the state folder as its home."""
+    line = (SYSTEMD / "pts-worker.sysusers.conf").read_text().splitlines()[-1]
+    kind, name, _, _, home = shlex.split(line)
+    assert (kind, name, home) == ("u", SHARED["User"], SHARED["WorkingDirectory"])
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -119,6 +174,7 @@ def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str,
         f"--unit=*) echo ${{1#--unit=}} >{tmp_path}/unit ;;\n"
         "--property=LoadCredential=*) pair=${1#--property=LoadCredential=}\n"
         f'  cp "${{pair#*:}}" "{credential_folder}/${{pair%%:*}}" || exit 99 ;;\n'
+        f"--property=*) echo ${{1#--property=}} >>{tmp_path}/properties ;;\n"
         '--setenv=*) export "${1#--setenv=}" ;;\n--*) ;;\n*) break ;;\nesac; shift; done\n'
         f'CREDENTIALS_DIRECTORY={credential_folder} exec "$@"\n',
         "systemctl": f'[ "$*" = "stop $(cat {tmp_path}/unit)" ] || exit 9\n'
@@ -140,7 +196,7 @@ def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str,
 def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
     """pts-admin hands the units' credentials and configuration to the command, and its input."""
     command, environment = install_pts_admin(
-        tmp_path, 'env | grep ^PTS_ | sort\necho "$#:$*"\ncat\nexit 3\n'
+        tmp_path, 'env | grep -E "^(PTS_|SUDO_USER=)" | sort\necho "$#:$*"\ncat\nexit 3\n'
     )
     done = run(
         [*command, "explain", "--as-of", "2026-01-01 00:00"],
@@ -154,10 +210,14 @@ def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
         f"PTS_DATABASE__PASSWORD_FILE={credentials}/database-password",
         f"PTS_HELSEID__PRIVATE_JWK_FILE={credentials}/helseid-key",
         f"PTS_PRIVACY__PSEUDONYM_KEY_FILE={credentials}/pseudonym-key",
+        "SUDO_USER=operator",  # for the access log
         "3:explain --as-of 2026-01-01 00:00",
         "from standard input",
     ]
     assert done.returncode == 3
+    properties = (tmp_path / "properties").read_text().splitlines()
+    service = unit("pts-sync.service")["Service"]
+    assert set(properties) == {f"{key}={one(service, key)}" for key in BY_HAND}
 
 
 @pytest.mark.parametrize("folder", ["systemd", "cron"])
@@ -170,7 +230,7 @@ def test_a_command_by_hand_needs_root(folder: str, tmp_path: Path):
     assert done.stderr == "pts-admin: root is needed; type: sudo pts-admin …\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
     """Ctrl-C stops the unit and not only the one who waits; its exit code is pts-admin's own."""
     # Between two sleeps, since a shell may miss a signal that comes just before a read.
@@ -190,7 +250,9 @@ def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
     ) as admin:
         assert admin.stdout
         assert admin.stdout.readline() == "on\n"
-        os.killpg(admin.pid, signal.SIGINT) if number == signal.SIGINT else admin.terminate()
+        os.killpg(admin.pid, signal.SIGINT) if number == signal.SIGINT else admin.send_signal(
+            number
+        )
         assert admin.wait(timeout=60) == 75
         assert admin.stdout.read() == "lease given back\n"
 

@@ -11,14 +11,16 @@ from typing import Any
 import anyio
 import asyncpg
 import pytest
+import yaml
 from sqlalchemy import make_url
 
 from tests.support.databases import execute, in_database, migrate
 from tests.support.documents import ROOT
 from tests.support.report.month import fill
-from tests.support.report.stores import ANY, safety, seen
+from tests.support.report.stores import ANY, NEVER, missed, safety, seen
 from tests.support.store_world import world_on
 from tools.docs.dbt_sources import NOT_READ
+from worker.core.model import RunKind
 from worker.views import view_columns
 
 DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
@@ -79,10 +81,47 @@ def dbt(url: str, out: Path, *arguments: str) -> tuple[int, dict[str, Any], str]
     return done.returncode, {one["unique_id"]: one for one in results}, done.stdout + done.stderr
 
 
+def statement_of(model: str) -> str:
+    """A model's statement, as dbt sends it."""
+    text = (PACKAGE / "models" / f"{model}.sql").read_text(encoding="utf-8")
+    return re.sub(r"\{\{ source\('pts', '(\w+)'\) \}\}", r"\1", text)
+
+
+async def test_models_of_a_day_with_a_sync_and_a_backfill(postgresql_url: str):
+    """Stocks are those of the last publication, flows add up, and a share has a fraction."""
+    async with world_on(postgresql_url, our_clock=True) as world:
+        one, two = (safety(key, "NORN_EPO", NEVER) for key in "ab")
+        await world.publish(seen(world, 1, one), *(seen(world, n) for n in (2, 3)), limits=ANY)
+        world.fake.advance(86_400)
+        await world.publish(seen(world, 1, one, two), seen(world, 2), missed(world, 3), limits=ANY)
+        world.fake.advance(60)
+        await world.publish(seen(world, 1, two), kind=RunKind.BACKFILL, limits=ANY)
+        days = statement_of("pts_restrictions_by_day")
+        columns = "sum(in_effect), sum(listed), sum(joined_with), sum(added), sum(removed)"
+        by_day = await world.rows(f"SELECT {columns} FROM ({days}) AS d GROUP BY day ORDER BY day")
+        cohorts = statement_of("pts_freshness_by_cohort")
+        shares = await world.rows(
+            f"SELECT confirmed_share, is_last FROM ({cohorts}) AS c ORDER BY publication_no"
+        )
+    assert [tuple(map(int, row)) for row in by_day] == [(1, 1, 1, 0, 0), (1, 1, 0, 1, 1)]
+    assert [(round(float(share), 2), is_last) for share, is_last in shares] == [
+        (1.0, False),
+        (0.67, False),
+        (0.67, True),
+    ]
+
+
+def test_dbt_makes_tables_over_verified_tls():
+    """A view of dbt's would hinder `db upgrade`."""
+    project = yaml.safe_load((PACKAGE / "dbt_project.yml").read_text(encoding="utf-8"))
+    assert project["models"] == {"pts": {"+materialized": "table"}}
+    profile = yaml.safe_load((PACKAGE / "profiles.yml").read_text(encoding="utf-8"))
+    assert profile["pts"]["outputs"]["postgresql"]["sslmode"] == "verify-full"
+
+
 async def test_durations_are_of_restrictions_whose_beginning_was_seen(postgresql_url: str):
     """The model's statement without dbt: what stood when a person was first read is left out."""
-    model = (PACKAGE / "models" / "pts_episode_durations.sql").read_text(encoding="utf-8")
-    statement = re.sub(r"\{\{ source\('pts', '(\w+)'\) \}\}", r"\1", model)
+    statement = statement_of("pts_episode_durations")
     async with world_on(postgresql_url, our_clock=True) as world:
         for codes in ("a",), ("a", "b"), ("a", "b", "c"), ("a", "c"):
             await world.publish(seen(world, 1, *(safety(code, "N") for code in codes)), limits=ANY)

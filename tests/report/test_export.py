@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.made_databases import BOTH
 from tests.support.report.exports import (
     NIGHT,
     SAFE,
@@ -109,7 +108,6 @@ async def test_a_purge_after_a_publication_is_exported(sqlite_url, tmp_path):
         assert list((tmp_path / "3").iterdir()) == [], "nothing is left of it"
 
 
-@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
     """In each format and kind of export; texts by their bytes, whatever the database's locale.
 
@@ -208,7 +206,6 @@ async def test_a_failed_export_leaves_the_old_one(sqlite_url, tmp_path):
             assert {path.name for path in out.iterdir()} == {NIGHT, "_LATEST"}
 
 
-@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):
     """A run published in the middle of an export does not show in its later files."""
     async with world_on(database_url, our_clock=True) as world:

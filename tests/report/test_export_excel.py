@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -83,7 +84,10 @@ def test_cells():
         (None, None, None, 99),
         ("a;=b", 0, 0, 3),
     ]
-    assert cells(written(columns, *rows)) == [
+    content = written(columns, *rows)
+    # An Excel that separates by comma must not split a cell, and run its second part.
+    assert all(re.fullmatch(rb'("[^"]*"(;|$))+', line) for line in content[3:].splitlines())
+    assert cells(content) == [
         ["<code>", "<code> (navn)", "<n>", "<is>", "<exit_code>"],
         ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "SANN", "Fullstendig"],
         ["'=1", "", "-4", "USANN", ""],

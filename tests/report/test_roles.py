@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -193,16 +193,30 @@ async def test_the_report_needs_figures_alone(granted: Granted):
 
 @pytest.mark.promise("8")
 async def test_no_role_can_pass_its_privileges_on(granted: Granted):
-    """The script takes back a grant option that a role was given by hand."""
+    """The script takes back what a role was given by hand; its roles are no accounts."""
     can_grant = "SELECT has_table_privilege($1, 'report_code', 'SELECT WITH GRANT OPTION')"
     grant = f'GRANT SELECT ON report_code TO "{granted.reader}" WITH GRANT OPTION'
-    await execute(granted.url(OWNER), grant)
+    by_hand = f'GRANT SELECT, DELETE ON report_access TO "{granted.reader}"'
+    await execute(granted.url(OWNER), grant, by_hand)
+    await execute(granted.url(), "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     async with granted.connected() as connection:
         assert await connection.fetchval(can_grant, granted.reader)
         await granted.run()
         assert not await connection.fetchval(can_grant, granted.reader)
     async with granted.connected(granted.reader) as connection:
         assert await connection.fetch("SELECT * FROM report_code")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT * FROM report_access")
+    fresh = replace(granted, reader="pts_fresh_reader", figures="pts_fresh_figures")
+    await fresh.run()
+    roles = (
+        "SELECT rolcanlogin, rolsuper, rolinherit FROM pg_roles WHERE rolname LIKE 'pts_fresh_%'"
+    )
+    async with granted.connected() as connection:
+        assert [tuple(row) for row in await connection.fetch(roles)] == [(False, False, True)] * 2
+        for name in (fresh.reader, fresh.figures):
+            await connection.execute(f"DROP OWNED BY {name}")
+            await connection.execute(f"DROP ROLE {name}")
 
 
 async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
@@ -229,7 +243,7 @@ async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
     [
         "GRANT SELECT (person_key) ON person TO PUBLIC",
         "GRANT SELECT (os_user) ON report_access TO PUBLIC",
-        "GRANT INSERT ON report_code TO PUBLIC",
+        *(f"GRANT {right} ON report_code TO PUBLIC" for right in ("INSERT", "TRUNCATE", "TRIGGER")),
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
     ],
 )

@@ -3,15 +3,17 @@
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.documents import ROOT
+from tests.support.store_world import PRIVACY, read, record, world_on
 from worker.errors import ConfigurationError
 from worker.ports import real_runtime
 from worker.store.database import Database, open_database
@@ -127,3 +129,72 @@ async def test_the_tables_are_those_declared(database_url):
         migrated = await in_sync(database, catalog)
         assert len(migrated) >= len(TABLES)
         assert migrated == await in_sync(database, declared)
+
+
+VERSION = "patient_{}_version"
+DRAFT = "draft_patient_{}"
+REFUSED = [
+    # One row: a second one would be a second writer, or a second identity.
+    "INSERT INTO lease (id) VALUES (2)",
+    "INSERT INTO store_identity (id) VALUES (2)",
+    # A publication has a number of its own, and no other run has one.
+    "UPDATE run SET status = 'published', publication_no = 1",
+    "UPDATE run SET status = 'published' WHERE publication_no IS NULL",
+    "UPDATE run SET status = 'withheld'",
+    "UPDATE run SET status = 'x' WHERE publication_no IS NULL",
+    "UPDATE run SET kind = 'x'",
+    "UPDATE run SET areas = NULL",
+    "UPDATE person SET person_key = 'x'",
+    "UPDATE person SET first_no = NULL",
+    "UPDATE person_area SET person_id = 999 WHERE person_id = 1",
+    "UPDATE draft SET person_key = 'x'",
+    "UPDATE draft SET run_id = 999",
+    "UPDATE draft_area SET state = 'x'",
+    "UPDATE draft_area SET read_at = NULL",
+    *(
+        statement.format(version=VERSION.format(area), draft=DRAFT.format(area))
+        for area in ("safety", "privacy")
+        for statement in (
+            # A version is open, or closed by a later publication for a reason.
+            "UPDATE {version} SET closed_no = opened_no, closed_because = 'gone'",
+            "UPDATE {version} SET closed_no = 99",
+            "UPDATE {version} SET closed_because = 'gone'",
+            "UPDATE {version} SET closed_no = 99, closed_because = 'x'",
+            "UPDATE {version} SET person_id = 1, restriction_id = 'x'",
+            "UPDATE {version} SET person_id = 999",
+            "UPDATE {version} SET content_hash = NULL",
+            "UPDATE {version} SET restricts = NULL",
+            # A change ends a version, unless it is an insertion.
+            "UPDATE {draft} SET op = 'update'",
+            "UPDATE {draft} SET version_id = 1",
+            "UPDATE {draft} SET op = 'x', version_id = 1",
+            "UPDATE {draft} SET run_id = 999",
+        )
+    ),
+]
+
+
+async def test_the_database_refuses_what_no_run_may_write(database_url):
+    """A bug, or a change by hand, cannot break what readers rely on: each statement fails."""
+    async with world_on(database_url) as world:
+        private = [record("p", area=PRIVACY), record("q", area=PRIVACY)]
+        await world.publish(*(read(world, key, "a", "b", private=private) for key in "ab"))
+        attempt = await world.begin()
+        await attempt.write(*(read(world, key, "a", private=private[:1]) for key in "cd"))
+        accepted = []
+        for statement in REFUSED:
+            with suppress(IntegrityError):
+                await world.rows_written(statement)
+                accepted.append(statement)
+        assert accepted == []
+
+
+async def test_no_number_of_a_deleted_row_is_given_again(database_url):
+    """A copy knows versions and persons by number: after the last ones went, others come."""
+    async with world_on(database_url) as world:
+        await world.publish(read(world, "a", "x"))
+        numbers = "SELECT person_id, version_id FROM patient_safety_version"
+        ((person, version),) = await world.rows(numbers)
+        await world.erase("a")
+        await world.publish(read(world, "b", "y"))
+        assert await world.rows(numbers) == [(person + 1, version + 1)]

@@ -115,6 +115,67 @@ def test_page_number_in_the_query():
     assert "'pageNumber' is a guess" in notes(unsent, "paging")
 
 
+@pytest.mark.parametrize("style", ["", "style: deepObject, "])
+def test_an_object_in_the_query(style: str):
+    """By default its fields are sent, as `pageable` of springdoc. Pages begin with its minimum."""
+    page = "properties: {page: {type: integer, minimum: 0}, size: {type: integer}}"
+    pageable = f"{{in: query, name: pageable, required: true, {style}schema: {{{page}}}}}"
+    answer = "number: {type: integer}, pageable: {properties: {pageNumber: {type: integer}}}"
+    made = read(document(parameters=pageable, answer=answer))
+    sending = {"style": "page", "send_as": "page", "send_in": "query", "first": 0}
+    is_exploded = made.table["paging"].items() >= {**sending, "field": "number"}.items()
+    assert is_exploded != bool(style)
+    assert ("'pageable' is required" in notes(made, "query")) == bool(style)
+
+
+def test_a_list_or_an_object():
+    """Only the list is read, even if the object is that of the list."""
+    choice = (
+        '{oneOf: [{$ref: "#/components/schemas/Records"}, {$ref: "#/components/schemas/Record"}]}'
+    )
+    made = read(document(answer=f"properties: {{data: {choice}}}"))
+    assert made.table["records"] == "data"
+    assert "it is a list or an object, and only a list is read" in notes(made, "records")
+
+
+def test_a_status_that_is_not_read():
+    """NestJS answers a POST with 201."""
+    made = read(document().replace("200:", "201:"))
+    assert made.contract is None
+    assert notes(made, "records").endswith("cannot be read: it answers 201, and only 200 is read")
+
+
+def test_links_of_json_api():
+    """Its next page is a URL, even if the document does not say so."""
+    links = "links: {properties: {self: {type: string}, next: {type: [string, 'null']}}}"
+    made = read(document(answer=links))
+    assert made.table["paging"] == {"style": "next_link", "field": "links.next"}
+
+
+def test_a_person_by_the_end_of_its_name():
+    """A path that ends as a name of the identifier; exact names take precedence."""
+    record = "patientOffId: {type: string}"
+    text = document(record=record).replace("{offId: {type: string}}}}}", "{who: {}}}}}")
+    assert read(text).table["person"] == ["patientOffId"]
+    exact = read(document(record=record)).table["person"]
+    assert exact == ["patientSafetyObject.person.offId"]
+
+
+def test_a_field_without_a_type():
+    """A cycle of references, or an object, may be no value of a column."""
+    cycle = document().replace("Code: {type: string}", 'Code: {$ref: "#/components/schemas/Code"}')
+    for made in (read(cycle), read(document(code="type: object"))):
+        assert "has no simple type for confidentialityCode" in notes(made, "columns")
+
+
+def test_values_that_no_report_names():
+    """Texts of a column without known codes are stored as sent. Those of reports are respelt."""
+    record = "objectType: {enum: [REKVISISJON]}\nparentObjectType: {enum: [ANNET]}"
+    made = read(document(record=record))
+    assert made.table["values"] == {"object_type": {"REKVISISJON": "Rekvisisjon"}}
+    assert notes(made, "values") == "reports have no name or group for the parent_object_type ANNET"
+
+
 def test_a_second_list_of_objects():
     """The declared list counts; else the one that has the names of a restriction."""
     errors = "errors: {type: array, items: {properties: {code: {}, message: {type: string}}}}"
@@ -168,7 +229,7 @@ def test_codes_in_the_case_of_dotnet():
     made = read(document(code="type: integer, enum: [0, 1, 2], x-enumNames: [Noru, NornEpo, NoX]"))
     expected = {"0": "NORU", "1": "NORN_EPO", "2": "NoX"}
     assert made.table["values"]["confidentiality_code"] == expected
-    assert "no group for the confidentiality_code NoX" in notes(made, "values")
+    assert "no name or group for the confidentiality_code NoX" in notes(made, "values")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +261,7 @@ def test_codes_that_nothing_names():
     for number in ("format: int32", "type: [integer, string]", "type: [integer, 'null']"):
         assert "is sent as a number" in notes(read(document(code=number)), "values")
     odd = read(document(code="type: string, enum: [NORU, NORN_X, Sperret]"))
-    assert "no group for the confidentiality_code Sperret" in notes(odd, "values")
+    assert "no name or group for the confidentiality_code Sperret" in notes(odd, "values")
 
 
 def test_examples_are_never_sent():
@@ -213,6 +274,7 @@ def test_examples_are_never_sent():
       {in: header, name: nhn-event-id, schema: {type: string, format: uuid}},
       {in: header, name: api-version, required: true, schema: {enum: ["0.5"]}},
       {in: header, name: Accept-Language, schema: {type: string}},
+      {in: header, name: Content-Length, required: true, schema: {type: integer}},
       {in: query, name: view, required: true, schema: {default: 7}},
       {in: query, name: mode, required: true, schema: {enum: [a, b]}}"""
         )
@@ -280,6 +342,11 @@ def test_versions_and_deprecation():
     order = [f"/v0.10{search}", f"/v0.9{search}", f"/v0.5{search}", search, f"/v1{search}"]
     assert [one.path for one in found] == order
     assert found[-1].remark == "deprecated"
+    path = "/v0.5/access-restrictions/patient-safety/_search"
+    newer = f"  {path.replace('0.5', '1')}: {{$ref: '#/paths/{path.replace('/', '~1')}'}}\n"
+    both = read(document().replace("components:", f"{newer}components:"))
+    assert both.table["path"] == path.replace("0.5", "1")
+    assert notes(both, "path") == f"the document also has POST {path}: check which one to use"
     made = read(document().replace("parameters: []", "deprecated: true"))
     assert notes(made, "path") == "this operation: deprecated"
 
@@ -293,7 +360,9 @@ def test_operations_that_cannot_be_called():
     assert made.remark.startswith("no JSON: it takes application/x-www-form-urlencoded,")
     (a, b) = operations(f"GET {search}", f"POST /{{v}}{search}")
     assert ("a GET operation" in a.remark, "a parameter in its path" in b.remark) == (True, True)
-    assert read(text).contract is None
+    unread = read(text)
+    assert unread.contract is None
+    assert "cannot call POST /patient-safety/search (no JSON: it takes" in notes(unread, "path")
 
 
 def test_similar_paths_and_none_that_fits():
@@ -400,16 +469,16 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
         (b'{"swagger": "2.0"}', "a Swagger 2.0 document"),
         (b"swagger: '2.0'", "a Swagger 2.0 document"),
         (b"openapi: 3.0.0\npaths: [", 'in "<byte string>", line 3, column 1'),
-        (b"openapi: \xff", "neither JSON nor YAML in UTF-8"),
+        (b"openapi: \xff", "cannot be read as JSON or YAML in UTF-8"),
         (b'{"openapi": "3.0.0", "openapi": "3.1.0"}', "a key twice"),
         (b"openapi: 3.0.0\nopenapi: 3.1.0", "a key twice"),
         (b"openapi: 3.0.0\na: &a {b: 1}\nc: {<<: *a}", "a merge (<<)"),
-        (b"openapi: 3.0.0\na: &a [*a]", "recursion"),
+        (b"openapi: 3.0.0\na: &a [*a]", "an alias in it contains itself"),
         (b"? [a]\n: b", "or a key that is no text"),
         (LAUGHS.encode(), "a document of more than 1,000,000 values"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "nested too deeply"),
         (b"- " * 100_000, "maximum nesting depth"),
-        (b'{"a":' * 100_000, "recursion"),
+        (b'{"a":' * 100_000, "nested too deeply"),
     ],
     ids=lambda value: str(value)[:24],
 )

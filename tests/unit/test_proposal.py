@@ -55,6 +55,21 @@ def test_each_style_of_paging(around: dict[str, Any], paging: dict[str, Any]):
     assert (made.table["ignore"], refused(made)) == ([], ["traceId"])
 
 
+def test_a_list_of_links():
+    """No style of paging reads it: an open point even if it is ignored, unless it is declared."""
+    links = [{"relation": "self", "url": "/a"}, {"relation": "next", "url": "/b"}]
+    for ignore in ([], ["link"]):
+        made = proposed(
+            {"items": [RECORD], "link": links}, known=contract(records="items", ignore=ignore)
+        )
+        assert notes(made, "paging").startswith("link is a list of links, and no style of paging")
+        assert refused(made) == []
+    paging = {"style": "next_link", "field": "link[1].url"}
+    known = contract(records="items", paging=paging, ignore=["link[0].url"])
+    made = proposed({"items": [RECORD], "link": links}, known=known)
+    assert (made.table["paging"], notes(made, "paging")) == (paging, "")
+
+
 def test_headers_that_speak_of_more():
     """``Link`` is a style of paging, and a count is the total; what nobody knows is refused."""
     assert proposed([RECORD], header="link").table["paging"] == {"style": "link"}

@@ -191,7 +191,7 @@ def test_a_record_without_its_person(owner):
         ("delayDays", 2**63, "delay_days: a number too large to store"),
         ("delayDeliveryUntil", 5, "delay_delivery_until: not a time"),
         ("delayDeliveryUntil", "soon", "delay_delivery_until: not an ISO 8601 time"),
-        ("delayDeliveryUntil", "2026-04-01T00:00:00", "declare naive_times in the contract"),
+        ("delayDeliveryUntil", "2026-04-01T00:00:00", "declare `naive_times` in the contract"),
         ("cause", {"type": "Manual"}, "an object or a list; declare its leaves"),
         ("cause", ["Manual"], "an object or a list; declare its leaves"),
         ("cause", 1, "cause: not a text"),

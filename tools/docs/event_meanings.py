@@ -29,7 +29,7 @@ MEANINGS: Final = {
     "pts.pause": "PTS asked for a pause (`Retry-After`).",
     "pts.retry": "A request to PTS is repeated.",
     "pts.slower": "The rate was halved, because PTS refuses requests.",
-    "retention.purged": "Old versions, runs and access log rows were deleted.",
+    "retention.purged": "Old versions and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted. The run stays published.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
     "run.failed": "The run could not start, or lost its lease. It has no `run.summary`.",

@@ -14,7 +14,7 @@ class ExitMeaning(NamedTuple):
 
 EXIT_MEANINGS: Final = {
     ExitCode.OK: ExitMeaning(
-        "published, and every person who was sent to PTS was read in every area", "\N{EN DASH}"
+        "published, and every person sent to PTS was read in every area", "\N{EN DASH}"
     ),
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
@@ -24,8 +24,8 @@ EXIT_MEANINGS: Final = {
     ),
     ExitCode.LEASE_HELD: ExitMeaning("another run has the lease. Nothing was done", "nothing"),
     ExitCode.WITHHELD: ExitMeaning(
-        "withheld: too many removals, too many rows that lost a value, or too few complete reads, "
-        "of all persons or of persons with a restriction. The last publication remains",
+        "withheld: too many restrictions would close or lose a value, too many persons are missing "
+        "from the roster, or too little was read. The last publication remains",
         "wait for a person's decision",
     ),
     ExitCode.DATA_CONTRACT: ExitMeaning(

@@ -72,7 +72,8 @@ _NOTES: Final = {
     "2. The counts that the guard judges": "A sync counts all open rows (`count_all_open`), a "
     "backfill those of the areas that it read (`count_read_open`). `count_changes` runs once for "
     "all areas and once for each. `count_open` runs only for an area with changes. A departing row "
-    "has `closes` false, because the guard counts persons who depart by themselves.",
+    "has `closes` false, because the guard counted these restrictions when their person was first "
+    "missing.",
     "3. The changes that readers see": "First, one UPDATE of `run` gives it the status "
     "`published`, its number, its time, its totals and the counts of the guard. "
     "`fail_unconfirmed_reads` runs only if a first read was not confirmed. `confirm_areas` writes "

@@ -45,9 +45,9 @@ VIEWS: Final = {
     "once, never changed. For each area, `open` is the previous `open` plus `added` and "
     "`joined_with`, less `removed` and `departed_with`.",
     "report_publication": "The facts of each publication by person: the denominators.",
-    "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
-    "there. `cohort` is NULL for persons without one, and `other` for those whose cohort has no "
-    "name in the facts.",
+    "report_publication_cohort": "The facts of `report_publication` by cohort, which add up to it. "
+    "`cohort` is NULL for persons without one, and `other` for persons whose cohort is not among "
+    "the first 300 by name.",
     "report_publication_figure": "The report's figures of each publication: restrictions and "
     "their persons, divided by `figure` and by cohort. Each row counts a person once, and rows of "
     "one `figure` add up over cohorts. Written once, never changed.",
@@ -107,7 +107,7 @@ Paging by `page` or `offset` ends when `more` is false, at the last of `pages`, 
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
-With 0, every person who was sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows the reaction of systemd and Kubernetes to each code, and yours.
+Exit code 0 means that every person sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows the reaction of systemd and Kubernetes to each code, and yours.
 
 """  # noqa: E501
 _METRICS: Final = """# Metrics
@@ -140,8 +140,8 @@ _VIEWS: Final = """# Reporting views
 
 The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these views only, through [two roles on PostgreSQL](../reporting.md#readers). `report_access` is for the persons who audit the readers. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) lists the views by question. The tables behind them are in the [data model](data-model.md).
 
-- **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A restriction with an unknown code counts as active, and has no `restriction_group`. `begins_at` is empty if the restriction has always been in effect, and `ends_at` if the end is indefinite. If PTS sends several time ranges, both are empty.
-- **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.
+- **In effect.** `is_in_effect` is true if the restriction is in effect at this moment: its code is not `N`, it has begun and not ended, and it does not wait for a result (`pending`). A restriction with an unknown code counts as in effect, and has no `restriction_group`. `begins_at` is empty if PTS gives no beginning, and `ends_at` if the end is indefinite. If PTS sends several time ranges, both are empty.
+- **Stale.** `is_stale` is true if the latest read of the area failed, or if the latest full publication of the area did not confirm it ([why a row is stale](../concepts.md#why-is-a-row-stale)). You see the state at `last_confirmed_at`.
 - **Closed.** `closed_because` is `changed` if another version follows, `gone` if two complete reads did not contain the restriction, and `departed` if its person left the roster. `closed_by_reads` has the times of the two reads.
 - **Extra.** `extra` is a JSON object with the extra fields that the contract with PTS declares. NULL if a record has none.
 - **Times** are UTC. In SQLite they are text in one form (`2026-01-31T00:00:00.000000+00:00`) that sorts and compares as time.

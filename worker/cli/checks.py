@@ -33,6 +33,7 @@ from worker.helseid.refusals import CLOCK_HINT, clock_problem
 from worker.logs import configure
 from worker.masking import masked
 from worker.ports import Roster
+from worker.roster.csv_file import CsvRoster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
 from worker.store.identity import is_proven, note_probe, require_service, see_identity
@@ -40,6 +41,8 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
+_ROSTER_DAYS_MAX: Final = 7
+"""A roster may be delivered weekly. An older file was probably not delivered."""
 _OPEN_KEY: Final = "accepted for the sandbox alone; `chmod 0400` a key of a real client"
 _SECRETS: Final = ("helseid.private_jwk_file", "privacy.pseudonym_key_file")
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
@@ -299,6 +302,11 @@ async def check_roster(app: App, warnings: Warnings) -> str:
         warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong control digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
+    if isinstance(roster, CsvRoster):
+        days = (app.runtime.now() - roster.written_at()).days
+        if days > _ROSTER_DAYS_MAX:
+            remedy = "check the job that delivers it"
+            warnings[f"{app.settings.roster.path} was written {days} days ago"] = remedy
     return text
 
 

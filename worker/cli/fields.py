@@ -2,8 +2,11 @@
 
 import json
 import re
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -21,10 +24,10 @@ PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalident
 KINDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
 ROLES: Final = {
     "link": "header headerlink",
-    "next_link": "url next(link|ur[il]|page|href)?|string next(link|ur[il]|href)",
+    "next_link": "url next(link|ur[il]|page|href)?|string (next(link|ur[il]|href)|linksnext)",
     "reference": "integer pagingreference",
     "token": "string (next|(next)?(page|continuation)?token|(next)?cursor)",
-    "page": "integer (page(number|index)?|currentpage)",
+    "page": "integer ((page)?number|page(index)?|currentpage)",
     "offset": "integer (offset|skip|startindex)",
     "more": "boolean ((has)?more|hasnext(page)?)",
     "pages": "integer (totalpages|pagecount|pages)",
@@ -33,6 +36,9 @@ ROLES: Final = {
     "answer_person": f"string ({'|'.join(PERSON_NAMES)})",
 }
 """Kind and name of a field around the records, by the key of the contract that declares it."""
+LINKS: Final = "links"
+"""The kind of a list of links with their relations, such as that of a FHIR bundle."""
+_SCALARS: Final = frozenset({*KINDS.values(), "url"})
 _FIELDS_MAX: Final = 2_000
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
 _ADDRESSES: Final = ("https://", "http://", "/")
@@ -41,18 +47,24 @@ _CHOICES: Final = ("allOf", "oneOf", "anyOf")
 _NAMED_NUMBER: Final = re.compile(r"(?<![\w.])(-?\d+)\s*[=:-]\s*\"?([A-Za-z_]\w*)")
 _TAG: Final = re.compile(r"</?\w+>")
 _OF_TYPE: Final = {name: name for name in KINDS.values()} | {
-    "null": "null", "object": "empty object", "array": "empty list",
+    "null": "null", "object": "empty object", "array": "empty list", "number": "integer|number",
 }  # fmt: skip
 _OF_FORMAT: Final = {"int32": {"integer"}, "int64": {"integer"}, "uri": {"url"}, "url": {"url"}}
+_RELATIONS: Final = ("rel", "relation")
 _SCHEMA_DEPTH_MAX: Final = DEPTH_MAX - 4
 
 
 class Field(NamedTuple):
     """A field of answers, or a leaf of the schema that describes one."""
 
-    kinds: str  # JSON's, ``url`` or ``header``, separated by ``|``; empty: unknown
+    kinds: str  # JSON's, ``url``, ``header`` or ``LINKS``, separated by ``|``; empty: unknown
     records: int = 1  # how many records or answers have it
     codes: Mapping[str, str] = {}  # the values that a document declares, with their names or ""
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it can have a value that is neither null, an object nor a list."""
+        return not _SCALARS.isdisjoint(self.kinds.split("|"))
 
 
 class Parameter(NamedTuple):
@@ -62,6 +74,11 @@ class Parameter(NamedTuple):
     name: str
     is_required: bool
     schema: Mapping[str, Any]
+
+    @property
+    def roles(self) -> list[str]:
+        """The keys of ``ROLES`` that fit it."""
+        return roles_of(self.name, _field(self.schema))
 
     def value(self, in_force: Any) -> Any:
         """The value to send: the only allowed one, that in force, a default, or a new id."""
@@ -94,7 +111,9 @@ class Schemas:
         An array has one element. An object within itself is a leaf.
         """
         merged = self.merged(schema)
-        reference = merged.get("$ref")
+        # Of a choice between an object and a list of it, the list is read.
+        is_choice = "items" in merged and merged["properties"]
+        reference = "" if is_choice else merged.get("$ref")
         if (reference and reference in above) or len(above) > _SCHEMA_DEPTH_MAX:
             return _field(merged)
         inside = (*above, reference)
@@ -102,6 +121,13 @@ class Schemas:
             return [self.example(merged["items"], inside)]
         properties = merged["properties"].items()
         return {name: self.example(below, inside) for name, below in properties} or _field(merged)
+
+    def is_choice(self, schema: Any, path: str) -> bool:
+        """Whether a document allows both a list and an object at the path of a list."""
+        for name in filter(None, path.split(".")):
+            schema = self.merged(schema)["properties"].get(name)
+        merged = self.merged(schema)
+        return "items" in merged and bool(merged["properties"])
 
     def merged(self, schema: Any) -> dict[str, Any]:
         """The keys of a schema and the schemas that it includes. The first value of a key counts.
@@ -143,7 +169,7 @@ class Schemas:
             raise DataContractError(text, hint=hint) from None
 
 
-def _field(schema: dict[str, Any]) -> Field:
+def _field(schema: Mapping[str, Any]) -> Field:
     """The kinds and the named codes that the document has for a leaf."""
     values = [value for value in member(schema, "enum", list) if type(value) in KINDS]
     names = member(schema, "x-enumNames", list) or member(schema, "x-enum-varnames", list)
@@ -154,7 +180,7 @@ def _field(schema: dict[str, Any]) -> Field:
     # .NET 10 declares a number as `["integer", "string"]`, or by its format alone.
     kinds = {KINDS[type(value)] for value in values}
     kinds = kinds or _OF_FORMAT.get(member(schema, "format", str), set())
-    kinds = kinds or {_OF_TYPE.get(str(name), "") for name in types}
+    kinds = kinds or {*"|".join(_OF_TYPE.get(str(name), "") for name in types).split("|")}
     if "integer" in kinds:
         described = dict(_NAMED_NUMBER.findall(_TAG.sub(" ", schema["description"])))
         codes |= {value: name for value, name in described.items() if not codes.get(value)}
@@ -214,8 +240,12 @@ def divided(fields: Mapping[str, Field], records: str) -> tuple[dict[str, Field]
         if path.startswith(f"{records}[]."):
             inside[path.removeprefix(f"{records}[].")] = field
         # Of another list, such as errors[], only the list itself is around the records.
-        elif path.partition("[]")[0] != records:
-            around[path.partition("[]")[0]] = field
+        elif (array := path.partition("[]")[0]) != records:
+            is_link = "[]." in path and not names_of(path.partition("[].")[2]).isdisjoint(
+                _RELATIONS
+            )
+            before = around.get(array)
+            around[array] = Field(LINKS) if is_link else before or field
     return inside, around
 
 
@@ -266,3 +296,17 @@ def source_of(paths: Sequence[str], declared: SourceText, names: Iterable[str]) 
         return options
     wanted = {*names, *map(plain, declared)}
     return [path for path in paths if wanted & names_of(path)][:1]
+
+
+def persons_of(paths: Sequence[str], declared: Sequence[str]) -> list[str]:
+    """The declared paths of the person, or a path whose name ends as one of ``PERSON_NAMES``."""
+    ends = [path for path in paths if plain(path).endswith(PERSON_NAMES) and "[]" not in path]
+    return [*source_of(paths, tuple(declared), PERSON_NAMES)] or ends[:1]
+
+
+@cache
+def known_codes(column: str) -> tuple[str, ...]:
+    """The codes of a column that reports have a name for."""
+    text = files("worker").joinpath("areas/codes.toml").read_text(encoding="utf-8")
+    systems = [system for system in tomllib.loads(text).values() if column in system["columns"]]
+    return tuple(code for system in systems for code in system["codes"])

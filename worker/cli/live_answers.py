@@ -1,5 +1,6 @@
 """Proposes a contract from live answers about the persons on standard input."""
 
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,22 +12,46 @@ from worker.app import App
 from worker.cli.fields import Field, fields_in
 from worker.cli.proposal import Proposal
 from worker.cli.toml_text import toml_value
-from worker.core.answer import TELLING, parse
+from worker.core.answer import LEARN, TELLING, parse
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
+from worker.core.display import counted, listed
 from worker.core.model import Person, RosterLineError
+from worker.core.paths import without_numbers
 from worker.core.verdict import verdict_of
-from worker.errors import AreaError, RosterError, UsageError
+from worker.errors import (
+    AreaError,
+    ContractError,
+    FailureKind,
+    PagingError,
+    RejectedError,
+    RosterError,
+    UsageError,
+)
 from worker.http.response import HttpResponse
+from worker.pts.reader import PtsReader
 from worker.roster.csv_file import CsvRoster
 
 _OK: Final = 200
+_EMPTY: Final = (204, 404)
+_NAMED_BY: Final = {"ignore": ("ignore", "paging"), "empty_status": ("empty_status",)}
+_SUCCESSES: Final = range(201, 300)
+_QUOTED: Final = re.compile(r"`(\w+)")
+_KEYS: Final = {
+    FailureKind.PAGING: "paging",
+    FailureKind.REJECTED: "path",
+    FailureKind.CONTRACT: "records",
+}
+"""The key of an open point about a failed read, if its message does not quote one."""
 _PERSONS_MAX: Final = 100
 _BYTES_MAX: Final = 64 << 20
 
 
 async def learn(app: App) -> dict[str, Proposal]:
     """The proposal for each area, from the first page of each answer.
+
+    All pages are then read by the proposed contracts, so that an answer that `doctor --probe`
+    refuses leaves an open point.
 
     Raises:
         UsageError: standard input has no persons, or a line that is not an identifier.
@@ -40,9 +65,34 @@ async def learn(app: App) -> dict[str, Proposal]:
                 for area in answers if size <= _BYTES_MAX else ():
                     answers[area].append(await reader.ask(person, area.name))
                     size += len(answers[area][-1].body)
+        proposals = {a.name: learned(a, contract[a.name], answers[a]) for a in answers}
+        made = {area: each.contract for area, each in proposals.items() if each.contract}
+        async with app.reader(app.pace(), {**contract, **made}, attempts_max=2) as reader:
+            for name in made:
+                await _prove(reader, persons, name, proposals[name])
     except AreaError as error:
         raise verdict_of(error) from None
-    return {area.name: learned(area, contract[area.name], answers[area]) for area in answers}
+    return proposals
+
+
+async def _prove(
+    reader: PtsReader, persons: Sequence[Person], area: str, proposal: Proposal
+) -> None:
+    """Read all pages by the proposed contract, as `doctor --probe` does, and note the failures."""
+    failures = Counter[tuple[str, str]]()
+    for person in persons:
+        try:
+            await reader.read(person, area)
+        except (ContractError, PagingError, RejectedError) as error:
+            text = without_numbers(error.message.replace(f"; {LEARN}", ""))
+            keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
+            keys = [key for key in keys if key in proposal.table]
+            failures[(keys or [_KEYS[error.kind]])[0], text] += 1
+    noted = {note.key for note in proposal.notes}
+    for (key, text), number in failures.items():
+        # An open point already names all undeclared fields, links in a list, or statuses.
+        if key not in _NAMED_BY or noted.isdisjoint(_NAMED_BY[key]):
+            proposal.note(key, f"{counted(number, 'person')} cannot be read: {text}")
 
 
 async def _persons(app: App) -> list[Person]:
@@ -77,7 +127,10 @@ def learned(
     if not documents[_OK]:
         request = f"POST {in_force.path} with {toml_value(in_force.body)}"
         remedy = "check path, query, headers and body, and that these persons exist there"
-        proposal.note("path", f"every request is refused: {request}; {remedy}")
+        text = f"every request is refused: {request}; {remedy}"
+        if successes := [str(status) for status in statuses if status in _SUCCESSES]:
+            text = f"PTS answers {listed(successes)}, and only 200 is read: ask NHN for status 200"
+        proposal.note("path", text)
         return proposal
     headers = [response.headers for response in responses if response.status == _OK]
     counts = {name: sum(name in each for each in headers) for name in TELLING}

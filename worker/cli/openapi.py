@@ -17,6 +17,7 @@ from worker.cli.proposal import Proposal
 from worker.core.answer import TELLING
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
+from worker.core.display import listed
 from worker.errors import DataContractError
 from worker.masking import masked
 
@@ -41,7 +42,12 @@ class Operation(NamedTuple):
     remark: str  # the reasons against it
     levels: tuple[dict[str, Any], dict[str, Any]]  # the path item and the operation
     can_be_called: bool
-    is_likely: bool = False  # it can be called, and has the name of a search of the area
+    is_named: bool = False  # it has the name of a search of the area
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it has the name of a search of the area, and can be called."""
+        return self.is_named and self.can_be_called
 
 
 class OpenApi:
@@ -68,15 +74,15 @@ class OpenApi:
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
         """The candidates for the search of an area, the likeliest first. All if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
-        for operation in self.operations:
-            path, is_in_force = operation.path, operation.path == in_force.path
-            names = plain(path), plain(member(operation.levels[1], "operationId", str))
+        for each in self.operations:
+            path, is_in_force = each.path, each.path == in_force.path
+            names = plain(path), plain(member(each.levels[1], "operationId", str))
             matches = [is_in_force or word in "".join(names) for word in words]
             is_search = is_in_force or any(map(_SEARCH.search, names))
-            is_likely = any(matches) and is_search and operation.can_be_called
+            operation = each._replace(is_named=any(matches) and is_search)
             version = [int(n) for text in _VERSION.findall(path)[-1:] for n in text.split(".")]
-            rank = is_likely, operation.can_be_called, is_search, matches, not operation.remark
-            ranked.append(((any(matches), *rank, version), operation._replace(is_likely=is_likely)))
+            rank = operation.is_likely, operation.can_be_called, is_search, matches
+            ranked.append(((any(matches), *rank, not operation.remark, version), operation))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
         named = [operation for rank, operation in ranked if rank[0]]
         return named or [operation for _, operation in ranked]
@@ -97,12 +103,18 @@ class OpenApi:
             row = {"operation": operation.name, "server": operation.server, "remark": remark}
             proposal.operations.append(row)
         if chosen is None:
-            option = f"--{area.table.rpartition('_')[2]} PATH"
-            proposal.note("path", f"no operation is surely the search of this area: use {option}")
+            refused = [f"{each.name} ({each.remark})" for each in others if each.is_named]
+            text = f"the worker cannot call {listed(refused)}. If another is the search"
+            text = text if refused else "no operation is surely the search of this area"
+            proposal.note("path", f"{text}: use --{area.table.rpartition('_')[2]} PATH")
             return proposal
         proposal.table["path"] = chosen.path
         if chosen.remark:
             proposal.note("path", f"this operation: {chosen.remark}", [chosen.path])
+        rivals = [each.name for each in others if each.is_likely and not each.remark]
+        if rivals and chosen.is_likely:
+            text = f"the document also has {listed(rivals)}: check which one to use"
+            proposal.note("path", text, [chosen.path])
         try:
             self._read(proposal, chosen)
         except DataContractError as error:
@@ -117,12 +129,19 @@ class OpenApi:
         proposal.parameters = [*self._parameters(operation, request)]
         proposal.send_person(fields_in([self._schemas.example(request)]))
         answers = member(body, "responses", dict)
-        code = next((code for code in ("200", "2XX", "default") if code in answers), "")
+        code = next((code for code in ("200", "2XX") if code in answers), "default")
+        successes = [code for code in answers if code.startswith("2")]
+        if code == "default" and successes:
+            raise DataContractError(f"it answers {listed(successes)}, and only 200 is read")
         answer = self._schemas.merged(answers.get(code))
         names = [name.lower() for name in member(answer, "headers", dict)]
         headers = {HEADER + name: Field("header") for name in TELLING if name in names}
         statuses = [status for status in (204, 404) if str(status) in answers]
-        proposal.read([self._schemas.example(self._schema(answer))], headers, statuses)
+        schema = self._schema(answer)
+        proposal.read([self._schemas.example(schema)], headers, statuses)
+        if self._schemas.is_choice(schema, proposal.table["records"]):
+            text = "in the document, it is a list or an object, and only a list is read"
+            proposal.note("records", text, [])
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
         """The parameters in the query and the headers, and the first level of the body."""
@@ -130,15 +149,23 @@ class OpenApi:
         for level in operation.levels:  # those of an operation replace those of its path
             for parameter in map(self._schemas.merged, member(level, "parameters", list)):
                 place = _PLACES.get(member(parameter, "in", str), "")
-                schema = self._schemas.merged(parameter.get("schema"))
-                parameters[place, member(parameter, "name", str)] = {**schema, **parameter}
+                parameters[place, member(parameter, "name", str)] = parameter
         for (place, name), parameter in parameters.items():
-            if place:  # no cookie, and no parameter in the path
-                yield Parameter(place, name, parameter.get("required") is True, parameter)
-        body = self._schemas.merged(request)
-        required = member(body, "required", list)
-        for name, schema in body["properties"].items():
-            yield Parameter("body", name, name in required, self._schemas.merged(schema))
+            schema = self._schemas.merged(parameter.get("schema"))
+            style = member(parameter, "style", str) or "form"
+            # An object in the query is sent as its fields, such as `pageable` of springdoc.
+            if schema["properties"] and (place, style) == ("query", "form"):
+                yield from self._members(place, schema)
+            elif place:  # no cookie, and no parameter in the path
+                is_required = parameter.get("required") is True
+                yield Parameter(place, name, is_required, {**schema, **parameter})
+        yield from self._members("body", self._schemas.merged(request))
+
+    def _members(self, place: str, schema: dict[str, Any]) -> Iterator[Parameter]:
+        """The first level of an object that is sent."""
+        required = member(schema, "required", list)
+        for name, inner in schema["properties"].items():
+            yield Parameter(place, name, name in required, self._schemas.merged(inner))
 
     def _read_operations(self) -> Iterator[Operation]:
         for path, reference in member(self._document, "paths", dict).items():
@@ -194,9 +221,12 @@ def _parsed(content: bytes) -> Any:
         with suppress(ValueError):
             return json.loads(content, object_pairs_hook=_object)
         return _plain(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError:
+        text = "the document is nested too deeply, or an alias in it contains itself"
+        raise DataContractError(text) from None
+    except yaml.YAMLError as error:
         reason = masked(" ".join(str(error).split())[:_REASON_MAX])
-        raise DataContractError(f"neither JSON nor YAML in UTF-8: {reason}") from None
+        raise DataContractError(f"cannot be read as JSON or YAML in UTF-8: {reason}") from None
 
 
 def _plain(node: yaml.Node | None, left: Iterator[int]) -> Any:

@@ -13,20 +13,24 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from worker.cli.fields import (
+    LINKS,
     PERSON_NAMES,
     Field,
     Parameter,
     divided,
     fields_in,
+    known_codes,
     names_in_lists,
     names_of,
+    persons_of,
     plain,
     roles_of,
     source_of,
 )
 from worker.cli.toml_text import toml_line
+from worker.config.settings import message_of
 from worker.core.area import Column, ColumnType, ResourceArea
-from worker.core.contract import EACH, HEADER, OFF_ID, STYLES, AreaContract
+from worker.core.contract import EACH, HEADER, OFF_ID, STYLES, WORKER_HEADERS, AreaContract
 from worker.core.display import counted, listed
 from worker.core.effect import group_of
 from worker.core.paths import UNNAMED, find, leaves, parse_path
@@ -39,7 +43,7 @@ _NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
 _WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _NAMES_A_PERSON: Final = re.compile("name|navn|e?mail|epost|phone|telefon|user|hpr|author|employee")
-_OWN_HEADERS: Final = frozenset({"authorization", "dpop", "content-type", "accept"})
+_OWN_HEADERS: Final = WORKER_HEADERS | {"content-type", "accept"}
 _VALUE: Final = "Which value should we send as {}?"
 _EMPTY: Final = "What is the answer for a person without restrictions, and for an unknown person?"
 _QUESTIONS: Final = {
@@ -126,7 +130,7 @@ class Proposal:
             self.contract = AreaContract.model_validate_json(json.dumps(self.table))
         except ValidationError as failure:
             for error in failure.errors():
-                text = f"no contract can be made with this value: {error['msg']}"
+                text = f"no contract can be made with this value: {message_of(error)}"
                 self.note(str(*error["loc"][:1]) or "records", text)
         else:
             self._note_refusals(self.contract, around)
@@ -176,9 +180,11 @@ class Proposal:
                 table["columns"][column.name] = source
             elif column.name in in_force.columns:
                 missing.append(column.name)
-            if column.type is ColumnType.TEXT and not isinstance(source, dict):
-                general = [parse_path(path).general for path in source]
-                for path in [path for path in general if path in fields][:1]:
+            general = [] if isinstance(source, dict) else [parse_path(p).general for p in source]
+            for path in [path for path in general if path in fields][:1]:
+                if self._is_complete and not fields[path].is_scalar:
+                    self.note("columns", f"the document has no simple type for {path}")
+                if column.type is ColumnType.TEXT:
                     self._declare_codes(column, path, fields[path])
         self._declare_missing(missing)
         # A nested id belongs to another object, unless it is declared.
@@ -187,7 +193,7 @@ class Proposal:
         table["id"] = "+".join(id_paths) or in_force.id
         if not id_paths:
             self.note("id", f"no field in {self._source} is known as the id of a record", [])
-        table["person"] = [*source_of(paths, in_force.person, PERSON_NAMES)]
+        table["person"] = persons_of(paths, in_force.person)
         having = sum(fields[path].records for path in table["person"] if path in fields)
         total = max((field.records for field in fields.values()), default=0)
         if having < total:
@@ -211,7 +217,7 @@ class Proposal:
         """Declare the names of a text column's values that the document has."""
         effect, declared = self._area.effect, self.table["values"].get(column.name, {})
         is_code = column.name == effect.code
-        codes = [code for _, codes in effect.groups for code in codes] if is_code else column.codes
+        codes = known_codes(column.name)
         spellings = {plain(code): code for code in codes}
         values = dict[str, str]()
         for value, name in field.codes.items():
@@ -223,10 +229,13 @@ class Proposal:
             names = ", ".join(f"{value} {name}".strip() for value, name in values.items()) or "none"
             text = f"{column.name} is sent as a number: check the names. In {self._source}: {names}"
             self.note("values", text, None if values and all(values.values()) else [path])
+        elif values and not codes and not is_declared:
+            text = f"no values of {column.name} are known: {', '.join(values)} are stored as sent"
+            self.note("values", text, [path])
         values |= declared
         unknown = [name for name in values.values() if name and codes and name not in codes]
         if unknown := [name for name in unknown if not (is_code and group_of(effect, name))]:
-            text = f"reports have no group for the {column.name} {', '.join(unknown)}"
+            text = f"reports have no name or group for the {column.name} {', '.join(unknown)}"
             self.note("values", text, [path])
         if named := {value: name for value, name in values.items() if name not in {"", value}}:
             self.table["values"][column.name] = named
@@ -242,7 +251,8 @@ class Proposal:
         kept = {*around} if self._is_complete else {*around, *in_force.ignore}
         table["ignore"] = [path for path in in_force.ignore if path in kept and not is_moved]
         roles = defaultdict[str, list[str]](list)
-        for path, field in around.items():
+        # The least nested field counts: another may be of a part.
+        for path, field in sorted(around.items(), key=lambda item: item[0].count(".")):
             for role in roles_of(path, field) if path not in table["ignore"] else ():
                 roles[role].append(path)
         expect = dict.fromkeys(roles["expect"], True) | in_force.expect
@@ -251,7 +261,8 @@ class Proposal:
         table["answer_person"] = [path for path in persons if path in around]
         if in_force.total not in around:
             table["total"] = next(iter(roles["total"]), "")
-        if not in_force.counting - {in_force.records, in_force.total} <= {*around}:
+        named = in_force.counting - {in_force.records, in_force.total}
+        if not {path.partition("[")[0] for path in named} <= {*around}:
             table["paging"] = None
         first = {role: paths[0] for role, paths in roles.items() if paths}
         table["paging"] = table["paging"] or self._paging(first)
@@ -261,7 +272,7 @@ class Proposal:
         parameters = [each for each in self.parameters if each.place != "headers"]
         for style, model in STYLES.items():
             keys, field = model.model_fields, roles.get(style)
-            asks = [each for each in parameters if style in roles_of(each.name, Field(""))]
+            asks = [each for each in parameters if style in each.roles]
             if field or (asks and style in {"page", "offset"}):
                 asking = self._asking(style, field or "", asks) if "send_as" in keys else {}
                 paging = {**asking, **roles, "style": style, "field": field}
@@ -326,7 +337,9 @@ class Proposal:
 
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
         """Note the fields around the records that nothing declares."""
-        declared = {UNNAMED, *contract.places, *(HEADER + name for name in contract.known_headers)}
+        lists = {place.partition("[")[0] for place in contract.places if "[" in place}
+        declared = {UNNAMED, *(HEADER + name for name in contract.known_headers)}
+        declared |= lists | contract.places
         refused, unnamed = dict[str, None](), list[str]()
         # Only later pages have a link to the page before, and `learn` reads first pages.
         links = [] if self._is_complete else [path for path in around if _NEXT.search(path)]
@@ -335,9 +348,13 @@ class Proposal:
             is_empty = {*field.kinds.split("|")} <= {"null", "empty object"}
             # The list, or an object that contains it, may be null.
             is_null = is_empty and f"{contract.records}.".startswith(f"{path}.")
-            if path in declared or is_null:
+            is_link = field.kinds == LINKS and path not in lists
+            if (path in declared and not is_link) or is_null:
                 continue
-            if self._is_complete and field.kinds == "empty object":
+            if is_link:
+                text = f"{path} is a list of links, and no style of paging finds a link in a list"
+                self.note("paging", f"{text}: an answer with a link in it is refused", [])
+            elif self._is_complete and field.kinds == "empty object":
                 unnamed.append(path)
             else:
                 parent = path.rpartition(".")[0]  # an object of a document: it may be null, too

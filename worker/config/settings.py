@@ -175,12 +175,14 @@ class Sync(Section):
     long."""
     confirm: Literal["removals", "changes"] = "removals"
     """The changes that a second read, on a new connection, must confirm: `removals`, if a
-    restriction would be closed, or `changes`, for every difference to the published state."""
+    restriction would close, go out of effect, or open although it is published under another
+    person, or `changes`, for every difference to the published state."""
     confirm_after: kinds.Duration = timedelta(seconds=10)
     """Minimum time between both reads."""
     max_removed_share: kinds.Share = 0.10
     """Guard: a run is withheld (exit 5) if it would close more than this share of the open
-    restrictions, or if more than this share would lose a value."""
+    restrictions, if more than this share would lose a value, or if more than this share of the
+    persons is missing from the roster."""
     min_completeness: kinds.Share = 0.50
     """Guard: a run is withheld (exit 5) if in every area it read less than this share of all
     persons, or of the persons with a restriction."""

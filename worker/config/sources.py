@@ -99,7 +99,10 @@ def read_text(path: Path, *, key: str) -> str:
         return content.decode("utf-8-sig")  # editors on Windows may write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{key}: {path}, line {line}: the file is not UTF-8") from None
+        raise ConfigurationError(
+            f"{key}: {path}, line {line}: the file is not UTF-8",
+            hint="save it as UTF-8 (Notepad's `Unicode` is UTF-16)",
+        ) from None
 
 
 def parse_toml(text: str, *, name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ EACH: Final = "each"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _URL_PATH: Final = re.compile(r"/[\w.~!$&'()*+,;=:@%/-]*")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_WORKER_HEADERS: Final = frozenset(
+WORKER_HEADERS: Final = frozenset(
     {"authorization", "connection", "content-length", "dpop", "host", "transfer-encoding"}
 )
 """Headers that the worker sets itself, in lower case."""
@@ -75,7 +75,7 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError("contains a name that is not valid for an HTTP header")
-        if name.lower() in _WORKER_HEADERS:
+        if name.lower() in WORKER_HEADERS:
             raise ValueError(f"{name} is set by the worker")
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"{name} must be plain text")

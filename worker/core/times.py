@@ -62,7 +62,7 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
         return END_OF_TIME
     if time.tzinfo is None:
         if naive is None:
-            raise ValueError("a time without an offset; declare naive_times in the contract")
+            raise ValueError("a time without an offset; declare `naive_times` in the contract")
         time = time.replace(tzinfo=naive)
     try:
         return _clamped(time.astimezone(UTC))

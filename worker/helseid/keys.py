@@ -110,8 +110,8 @@ def load_client_key(path: Path) -> ClientKey:
             ) from None
         raise ConfigurationError(
             f"{KEY_FILE}: {path}: is not a private key that can be read",
-            hint="use a private JWK, a PEM private key that is not encrypted, or the JSON from "
-            "HelseID self-service",
+            hint="copy the complete file, a PEM up to its last line (END): a private JWK, a PEM "
+            "private key that is not encrypted, or the JSON from HelseID self-service",
         ) from None
     key, algorithms = _accepted(native, path)
     alg = jwk.get("alg") or algorithms[0]

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -91,6 +92,10 @@ class CsvRoster:
         self._name = STANDARD_INPUT if self._standard_input else str(self._path.absolute())
         self._kept: list[RosterLine] = []
         self.unknown_columns: Sequence[str] = ()
+
+    def written_at(self) -> datetime:
+        """When the file was last written."""
+        return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
 
     def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order. See ``worker.ports.Roster``.

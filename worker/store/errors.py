@@ -27,8 +27,8 @@ class Ending(enum.Enum):
 
 
 _RESTORE: Final = (
-    "look at database.url; if it is right, restore from a backup "
-    '(docs/database.md, "Database errors")'
+    "check database.url, and decompress a compressed file (`gunzip`); if neither helps, restore "
+    'a backup (docs/database.md, "Database errors")'
 )
 _MODES: Final = (
     "let this account read and write the file and write its folder, where SQLite keeps its log; "

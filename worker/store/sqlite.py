@@ -75,7 +75,8 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
     if is_missing(folder):
         raise ConfigurationError(
             f"database.url: the folder {folder} does not exist",
-            hint="create it, or name another file",
+            hint="create it, or correct the path: after `sqlite:///` it starts at the "
+            "configuration's folder, after `sqlite:////` at the root",
         )
     try:
         examine_with_folder(

@@ -117,13 +117,13 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
 def learn_command(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about synthetic persons.
 
-    Give the identifiers of persons with restrictions on standard input, one per line. Requests the
-    first page for up to 100 persons with the contract in force, fewer if answers are large. Prints
-    the names of fields, their types, and the number of records that have them, never a value. For
-    a refused request (4xx), prints the names of the fields in the answer.
+    Give the identifiers of up to 100 persons with restrictions on standard input, one per line.
+    Requests first pages with the contract in force, fewer if they are large, and then all pages
+    with the proposed one. Prints names of fields, their types, and the number of records that have
+    them, never a value. An answer that `pts-worker doctor --probe` would refuse is an open point.
 
-    Set `api.contract_file` to the file of `from-openapi` first: `learn` then closes the open points
-    that need answers. Exit code 65 if no answer for an area has a list of records.
+    Set `api.contract_file` to the file of `from-openapi` first. Exit code 65 if no answer for an
+    area has a list of records.
 
     Example: `pts-worker contract learn --out pts.toml < synthetic.txt`
     """

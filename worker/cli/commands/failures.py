@@ -117,7 +117,7 @@ def show(cli: options.Cli, *, purpose: str | None) -> None:
 
     Give the identifier on standard input, on one line. It is never printed. The access is logged.
 
-    Example: `pts-worker failures show - < identifier.txt`
+    Example: `pts-worker failures show < identifier.txt`
     """
     from worker.store.persons import failures_of
 
