@@ -181,11 +181,12 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         await withhold(world, seen(world, 5))
         withheld = world.fake.now()
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert "After that: run 9, withheld." in outline.text
+        assert re.search(r"Run 9 of [^.]+: withheld\.", outline.text)
+        assert '<rect class="withheld"' not in page, "it is later than the last night"
         world.fake.advance(86_400)
         await nights(world, 9)
         page, outline = await report_of(world, tmp_path / "r.html")
-    assert "After that" not in outline.text, "another run has published since"
+    assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
     assert '<rect class="withheld"' in page
@@ -204,8 +205,8 @@ async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
 
 MISSING = {
     "en": "1 patient is missing from the last roster",
-    "nb": "1 pasient mangler på den siste listen",
-    "nn": "1 pasient manglar på den siste lista",
+    "nb": "1 pasient står ikke på siste liste",
+    "nn": "1 pasient står ikkje på siste liste",
 }
 
 
@@ -353,7 +354,10 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
             assert not re.search("by the last publication|i siste publisering", outline.text)
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
-        assert "Published on 30 March 2026 at 00:18 with gaps: 1 patients" in outline.text
+        assert (
+            "Published on 30 March 2026 at 00:18 with gaps: 1 patient is not confirmed"
+            in outline.text
+        )
         assert "PTS decides about access, not this copy" in outline.text
         assert "0 end within 7 days" in outline.text
         world.fake.advance(3 * 86_400)
@@ -431,7 +435,7 @@ async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
         for holders, days, words in (
             (60, 30, ""),
             (138, 30, ""),
-            (134, 30, "about unchanged"),
+            (134, 30, "little changed"),
             (146, 38, "+7%"),
             (99, 0, ""),
         ):
