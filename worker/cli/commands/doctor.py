@@ -11,7 +11,7 @@ _SYNTHETIC_PERSON: Final = "16858399649"
 
 
 @click.command("doctor", cls=options.Command)
-@click.option("--probe", is_flag=True, help="Read a synthetic person of NHN from PTS.")
+@click.option("--probe", is_flag=True, help="Read a synthetic person from PTS, by a number that NHN has published.")
 @click.option(
     "--person",
     metavar="-",
@@ -23,7 +23,8 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show errors with their remedies.
 
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
-    line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing.
+    line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing, except that the database
+    notes a contract that a probe has proven.
 
     `--probe` compares the answer with the contract. It shows names of fields, never values. If it
     reads a record of every area, the contract is proven. Before that, its line is a warning.
