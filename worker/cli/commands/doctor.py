@@ -27,8 +27,8 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     notes a contract that a probe has proven.
 
     `--probe` asks for a number that NHN has published and no real person can have, also in
-    production. It compares the answer with the contract. It shows names of fields, never values. If it
-    reads a record of every area, the contract is proven. Before that, its line is a warning.
+    production. It compares the answer with the contract. It shows names of fields, never values. If
+    it reads a record of every area, the contract is proven. Before that, its line is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.
