@@ -92,7 +92,7 @@ def test_a_reference_or_cohort_that_is_an_identifier(
     ended = worker.sync()
     assert ended.code == 0, ended.err
     columns, *_, labels = ended.run["reasons"]
-    assert columns.startswith("columns of the roster that are not read: ward; off_id, ")
+    assert columns.startswith("ignored columns of the roster: ward. Only off_id, ")
     assert labels.startswith("3 persons with an identifier in local_ref or cohort")
     rows = worker.store.rows("SELECT local_ref, cohort FROM person")
     assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None), ("mine ***", "***")}

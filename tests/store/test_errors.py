@@ -12,7 +12,7 @@ from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode, RosterError, UnavailableError
 from worker.roster.query import QueryRoster
 from worker.store.database import open_database
-from worker.store.errors import Ending, described, meaning_of
+from worker.store.errors import ErrorClass, class_of, described
 from worker.store.schema.upgrade import upgrade
 
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
@@ -57,7 +57,7 @@ def of_sqlite(code: int) -> Exception:
 )
 def test_what_may_pass(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
-    assert meaning_of(fault) == Ending.LATER
+    assert class_of(fault) == ErrorClass.RETRY
     assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
@@ -93,7 +93,7 @@ async def test_a_roster_query_that_fails_while_it_streams(postgresql_url: str):
         (of_postgresql("XX002"), "is damaged"),
         (of_postgresql("42P01"), "a statement fails in the database pts at db.example"),
         (asyncpg.ClientConfigurationError("`sslmode` must be"), "database.url cannot be used"),
-        (PermissionError(13, "Permission denied"), "the server's socket may not be opened"),
+        (PermissionError(13, "Permission denied"), "this account cannot open the server's socket"),
     ],
 )
 def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
@@ -154,7 +154,7 @@ def of_a_file() -> Exception:
 )
 def test_what_is_ours(fault: Exception):
     """No outage: nobody waits for it to pass, and it is raised as it is."""
-    assert meaning_of(fault) == Ending.OURS
+    assert class_of(fault) == ErrorClass.INTERNAL
 
 
 async def test_a_constraint_error_is_no_outage(database_url: str):

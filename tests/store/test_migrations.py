@@ -107,7 +107,7 @@ async def test_a_new_version_upgrades_the_database(
         views = sorted(view_definitions(database.dialect.name))
         assert await in_sync(database, names_in) == (TABLES, views)
         monkeypatch.undo()
-        with pytest.raises(ConfigurationError, match=f"is at 9999, and .* knows only {HEAD}"):
+        with pytest.raises(ConfigurationError, match=f"is at 9999, but .* knows only {HEAD}"):
             await check_schema(database)
 
 

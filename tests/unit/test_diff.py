@@ -17,7 +17,7 @@ from worker.core.diff import (
     Confirm,
     StoredVersion,
     Unconfirmed,
-    compared,
+    confirmed,
     diff_area,
     ids_digest,
 )
@@ -120,5 +120,5 @@ def test_an_end_that_passes_between_both_reads():
     first, second = read_at(START), read_at(START + timedelta(seconds=10))
     kept = FirstRead(read_at=START, record_count=1, digest=first.proof.digest)
     waiting = Unconfirmed(read=kept, ids=ids_digest(PRIVACY, first, START))
-    both = compared(PRIVACY, waiting, second, Confirm.REMOVALS)
+    both = confirmed(PRIVACY, waiting, second, Confirm.REMOVALS)
     assert (both.proof.first_read, both.drift) == (kept, {})
