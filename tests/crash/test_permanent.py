@@ -97,4 +97,4 @@ def test_an_unknown_database(on_postgres: Ground, command: str):
     worker = on_postgres.worker()
     worker.configure(database={"url": in_database(worker.database_url, "elsewhere")})
     ended = run(worker, command, obeys=False)
-    assert_to_mend(ended, "no such database", "elsewhere")
+    assert_to_mend(ended, "does not exist", "elsewhere")
