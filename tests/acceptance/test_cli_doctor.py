@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "text": "--set sync.requests_per_second=0.5",
             "old roster": f"--set roster.path={folder}/old.csv",
             "person": "--probe --person 16858399649",
-            "no helseid": "--set helseid.issuer=https://127.0.0.1",
+            "no helseid": "--set helseid.issuer=https://127.0.0.1 "
+            f"--set privacy.pseudonym_key_file={folder / 'other.key'}",  # a later FAIL
             "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
         }
         roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"
@@ -154,6 +156,16 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert "only 0 KiB are free" in line_of(full, "database")["text"]
 
 
+def test_little_room_and_an_h_number(worker: Installation):
+    """A disk with less room than a run needs is a warning; PTS is not asked about an H-number."""
+    at = "--set api.base_url=https://pts.example.invalid"
+    h_number = worker.call(f"doctor --probe --person - --json {at}", "01418012345")
+    assert "an H-number is not sent to PTS" in line_of(h_number, "PTS probe")["text"]
+    scarce = replace(worker, constants={"worker.store.sqlite._ROOM_MIN": 1 << 62}).run("doctor")
+    line = line_of(scarce, "database")
+    assert (line["state"], line["hint"]) == ("WARN", "make room on that disk")
+
+
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
     """``--person`` takes ``-`` alone."""
     assert visits["person"].code == 2
@@ -227,9 +239,11 @@ def test_a_contract_is_a_warning_until_a_probe_proves_it(standin, tmp_path, sqli
     assert "the one that comes with the program" in text
     assert "records name no person" not in text
     changed = default_contract_text().replace('restricted_to = "timeRanges[0].to"', "")
-    changed = changed.replace('person = ["patientPrivacyObject.person.offId"]', "person = []")
     (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     worker.configure(api={"contract_file": "pts.toml"})
+    assert contract_of()[0] == "WARN"
+    changed = changed.replace('person = ["patientPrivacyObject.person.offId"]', "person = []")
+    (tmp_path / "pts.toml").write_text(changed, encoding="utf-8")
     state, text = contract_of()
     assert (state, str(tmp_path / "pts.toml") in text) == ("WARN", True)
     assert "patient-privacy: records name no person (person = [])" in text

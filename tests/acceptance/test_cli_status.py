@@ -1,9 +1,12 @@
 """``status``: what was published, how long ago, and what is missing."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +20,53 @@ def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
     assert "run 2: 1 person-area could not be read" in text.out
+
+
+def test_each_figure_stands_under_its_name(worker: Installation):
+    """The columns of the runs, with a number of its own in each."""
+    names = ("persons_total", "persons_stale", "persons_missing", "rows_opened", "rows_closed")
+    numbers = ", ".join(f"{name} = {number}" for number, name in enumerate(names, 11))
+    worker.store.rows(f"UPDATE run SET {numbers} WHERE run_id = 2")
+    text, early = calls(worker, "status", "--json status")
+    assert early.document["runs"][0]["totals"]["persons_total"] == 11  # `--json` in front
+    head, row = (
+        next(line.split() for line in text.out.splitlines() if line.split()[:2] == first)
+        for first in (["run", "kind"], ["2", "sync"])
+    )
+    shown = dict(zip(head, row, strict=True))
+    figures = [shown[name] for name in ("persons", "stale", "missing", "new", "closed")]
+    assert figures == ["11", "12", "13", "14", "15"]
+
+
+WORDS = (
+    "persons complete stale missing departed restrictions new changed closed unchanged requests "
+    "retries failures"
+)
+COLUMNS = (
+    "persons_total persons_complete persons_stale persons_missing persons_departed rows_read "
+    "rows_opened rows_changed rows_closed rows_unchanged requests retries areas_failed"
+)
+"""The ledger's columns of the words in a run's summary."""
+
+
+def test_the_summary_of_a_run_is_that_of_the_ledger(worker: Installation, served: Sandbox):
+    """Two persons are missing, one is unread and some of their restrictions have changed."""
+    lines = (worker.folder / "roster.csv").read_text(encoding="utf-8").splitlines()
+    fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [5]}
+    served.control(generation=40, faults=[fault])
+    try:
+        ended = worker.call("sync --accept-removals --roster -", "\n".join(lines[:-2]))
+    finally:
+        served.control(faults=[])
+    totals = worker.run("status").document["runs"][0]["totals"]
+    shown = re.findall(r"([a-z]+) +(\d+(?:,\d{3})*)", "\n".join(ended.out.splitlines()[1:4]))
+    assert shown == [
+        (word, f"{totals[name]:,}")
+        for word, name in zip(WORDS.split(), COLUMNS.split(), strict=True)
+    ]
+    assert "\n  ! " in ended.out
+    apart = [(totals[name], name[:5]) for name in COLUMNS.split() if totals[name]]
+    assert len(set(apart)) >= len(apart) - 1 > 9, apart
 
 
 def test_sync_status_and_failures_count_the_same(worker: Installation, served: Sandbox) -> None:
@@ -53,7 +103,8 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
         "backfill --failed --json",
         "status --json",
         "status",
-        f"report --out {out} --language en",
+        f"report --out {out} --language en --set schedule.timezone=Asia/Tokyo "
+        "--set helseid.organization_parent=999977775 --set helseid.organization_child=888888888",
     )
     assert retried.run["status"] == "published"
     full, last = ended.document["freshness"], ended.document["last_publication"]
@@ -68,6 +119,9 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     page = out.read_text(encoding="utf-8")
     assert f"Publication no. {last['publication_no']} (" in page
     assert "Last full run published on " in page
+    there = datetime.fromisoformat(last["published_at"]).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f"{there:%-d %B %Y at %H:%M}" in page
+    assert "organisation number 888888888" in page
 
 
 @pytest.mark.promise("6")
@@ -105,6 +159,7 @@ def test_departed_persons_are_listed_until_they_are_erased(worker: Installation,
     assert person["local_ref"] == gone.split(",")[1]
     assert person["departed_at"] == runs.document["runs"][0]["published_at"]
     assert person["local_ref"] in text.out
+    assert person["departed_at"][:19].replace("T", " ") in text.out
     assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out
     assert len(runs.document["runs"]) == 2
     assert worker.run("erase", stdin=gone[:11].encode()).code == 0
@@ -156,6 +211,9 @@ def test_a_run_under_way_is_shown(worker: Installation):
     (text,) = calls(worker, "status")
     assert "run 3, status running; the next sync continues it" in text.out
     assert (found["open_run"]["run_id"], found["open_run"]["status"]) == (3, "running")
+    numbers = worker.folder / "pts.prom"
+    held = worker.run("sync", "--set", f"telemetry.textfile={numbers}")
+    assert (held.code, numbers.exists()) == (4, False), "the numbers are those of the active run"
 
 
 @pytest.mark.promise("12")

@@ -49,6 +49,10 @@ def test_another_schema_is_refused(worker: Installation) -> None:
     worker.store.rows("ALTER TABLE tenant RENAME TO store_identity")
     worker.store.rows(f"INSERT INTO alembic_version VALUES ('{HEAD}')")
     assert calls(worker, "db check --json")[0].code == 0
+    worker.store.rows("UPDATE patient_safety_version SET restriction_group = 'none'")
+    outdated, _, corrected = calls(worker, "db check --json", "db upgrade", "db check --json")
+    assert (outdated.code, corrected.code) == (78, 0)
+    assert outdated.message.startswith("1 restrictions have a stored meaning that differs")
 
 
 def test_a_file_of_another_program_gets_no_tables(standin: Standin, tmp_path: Path) -> None:

@@ -152,6 +152,24 @@ def test_cron_does_not_repeat_what_a_person_must_look_at(code: ExitCode, tmp_pat
     assert (tmp_path / "calls").read_text().split() == ["sync", *again]
 
 
+def test_cron_forgets_the_code_of_the_night_before(tmp_path: Path):
+    """A night that is killed leaves none, and its repetition must not see an older one."""
+    (tmp_path / "code").write_text(f"{ExitCode.REFUSED:d}\n")
+    write_program(tmp_path / "worker", "kill -KILL $PPID\n")
+    places = {name: str(tmp_path / name.lower()) for name in ("WORKER", "LOG", "CODE")}
+    run(["/bin/sh", "-c", cron_commands()[0]], env=cron_variables() | places)
+    assert not (tmp_path / "code").exists()
+
+
+def test_cron_mails_somebody_and_its_log_is_kept_short():
+    """Mail goes to a person, and logrotate may write the folder that is the worker's alone."""
+    assert "@" in cron_variables()["MAILTO"]
+    rotated = CRONTAB.with_name("pts-worker.logrotate").read_text().split("\n")
+    (pattern,) = (line.removesuffix(" {") for line in rotated if line.endswith(" {"))
+    assert Path(cron_variables()["LOG"]).match(pattern)
+    assert "    su pts-worker pts-worker" in rotated
+
+
 @pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS, ExitCode.UNAVAILABLE])
 def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
     """The third line prints code and reason of `status --max-age`, unless that is 0."""
@@ -278,6 +296,8 @@ def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
     text = alert(tmp_path, handed_over(69), shown)
     assert text.endswith(f"No more retries. Then: {BY_HAND}")
     assert len(text) <= 400
+    (tmp_path / JOURNAL).write_text("pts-worker: " + "x" * 999)
+    assert len(alert(tmp_path, handed_over(69), shown | {"InvocationID": "b2"})) <= 400
     text = alert(tmp_path, handed_over(69), shown | {"NRestarts": "0"})
     assert "No more retries" not in text
     text = alert(tmp_path, handed_over(0, "start-limit-hit"), shown)

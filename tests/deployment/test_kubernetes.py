@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -152,6 +153,12 @@ def test_network_policy_lets_out_what_the_worker_calls_and_nothing_else():
         ("openshift-dns", "UDP", 5353),
         ("openshift-dns", "TCP", 5353),
     }
+    for overlay, namespace in (("production", "pts-worker"), ("test", "pts-worker-test")):
+        made = manifests(overlay)
+        url = made["pts-worker-environment"]["data"]["PTS_DATABASE__URL"]
+        assert ("anywhere", "TCP", urlsplit(url).port) in services
+        places = {document["metadata"].get("namespace", namespace) for document in made.values()}
+        assert {*places, made["Namespace"]["metadata"]["name"]} == {namespace}
     policy = manifests()["NetworkPolicy"]["spec"]
     assert (policy["ingress"], policy["policyTypes"]) == ([], ["Ingress", "Egress"])
 

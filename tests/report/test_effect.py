@@ -166,13 +166,28 @@ def at(value):
 @pytest.mark.promise("2")
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)
 async def test_it_ends_at_the_instant(database_url):
-    """In effect until before its end, to the microsecond."""
+    """In effect from its beginning and until before its end, to the microsecond."""
     async with world_on(database_url, our_clock=True) as world:
         await published(world, safety("a", "NORU", FUTURE))
         versions = VERSIONS["patient-safety"].c
         active = [is_active(versions, FUTURE + timedelta(microseconds=late)) for late in (-1, 0, 1)]
         (row,) = await world.selected(select(*active))
         assert [bool(value) for value in row] == [True, False, False]
+        begins = "effect_from = effect_until, effect_until = NULL"
+        await world.rows_written(f"UPDATE patient_safety_version SET {begins}")
+        (row,) = await world.selected(select(*active))
+        assert [bool(value) for value in row] == [False, True, True]
+
+
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
+async def test_views_go_by_utc(database_url):
+    """The zone of the machine, four hours away in these tests, decides nothing."""
+    hour = timedelta(hours=1)
+    async with world_on(database_url) as world:
+        now = datetime.now(UTC)
+        await published(world, safety("a", "NORU", now - hour), safety("b", "NORU", now + hour))
+        rows = "SELECT restriction_id FROM report_patient_safety_current WHERE is_in_effect"
+        assert await world.rows(rows) == [("b",)]
 
 
 @pytest.mark.parametrize("database_url", BOTH, indirect=True)

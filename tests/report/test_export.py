@@ -1,10 +1,12 @@
 """Exports from real stores: which files, what is in them, and what becomes of earlier ones."""
 
+import errno
 import hashlib
 import re
 import stat
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -204,6 +206,28 @@ async def test_a_failed_export_leaves_the_old_one(sqlite_url, tmp_path):
                 await export_of(world, out, fmt, read=failing)
             assert contents(out) == before
             assert {path.name for path in out.iterdir()} == {NIGHT, "_LATEST"}
+
+
+async def test_a_folder_that_cannot_be_replaced_stays(sqlite_url, tmp_path, monkeypatch):
+    """The old export is put back, and `_LATEST` names no folder that is not there."""
+    out, rename = tmp_path / "out", Path.rename
+
+    def failing(source, target):
+        if ".part" in source.name and (source / "_manifest.json").exists() and target not in old:
+            old.add(target)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(source, target)
+
+    async with world_on(sqlite_url) as world:
+        await small_store(world)
+        await export_of(world, out, "csv", ["run"])
+        before, old = contents(out), set()
+        monkeypatch.setattr(Path, "rename", failing)
+        for _ in ("the same publication", "the next one"):
+            with pytest.raises(ConfigurationError, match="no space left"):
+                await export_of(world, out, "csv", ["code"])
+            assert contents(out) == before
+            await world.publish(seen(world, 1), limits=ANY)
 
 
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):

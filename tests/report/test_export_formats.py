@@ -11,6 +11,7 @@ from tests.support.report.stores import small_store
 from tests.support.store_world import world_on
 from worker.errors import ConfigurationError
 from worker.report.formats import FORMATS
+from worker.views import view_columns
 
 WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
@@ -35,6 +36,9 @@ async def test_how_values_stand_in_each_format(database_url, tmp_path):
             rows = read[fmt](only(tmp_path, SAFE, fmt))
             found[fmt] = {row["restriction_id"]: row for row in rows}
             if fmt == "parquet":
+                field = parquet.read_schema(only(tmp_path, SAFE, fmt)).field("is_stale")
+                (column,) = (one for one in view_columns()[SAFE] if one.name == field.name)
+                assert field.metadata[b"meaning_en"].decode() == column.en
                 run = typed_rows_of(only(tmp_path, "report_run", fmt))[0]
                 assert (run["persons_total"], run["areas"][0]) == (10, "[")
     last = datetime.max.replace(tzinfo=UTC)

@@ -181,23 +181,32 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         await withhold(world, seen(world, 5))
         withheld = world.fake.now()
         page, outline = await report_of(world, tmp_path / "r.html")
-        assert "After that: run 9, withheld." in outline.text
+        assert re.search(r"Run 9 of [^.]+: withheld\.", outline.text)
+        assert '<rect class="withheld"' not in page, "it is later than the last night"
         world.fake.advance(86_400)
         await nights(world, 9)
         page, outline = await report_of(world, tmp_path / "r.html")
-    assert "After that" not in outline.text, "another run has published since"
+    assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
-    assert len(table) == 9
+    assert (len(table), table[0][0]) == (9, "7 April 2026")  # the newest first
     assert [row for row in table if row[0].startswith(day)] == []
+
+
+async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
+    """Two days after the night before; not where a run ended before midnight, the next after it."""
+    async with world_on(sqlite_url) as world:
+        await nights(world, 0, 1, 2, 2.96, 4, 5, 6, 8, 9, persons=9)
+        _, outline = await report_of(world, tmp_path / "r.html")
+    assert re.findall(r"No run published: [^.]+\.", outline.text) == ["No run published: 5 April."]
 
 
 MISSING = {
     "en": "1 patient is missing from the last roster",
-    "nb": "1 pasient mangler på den siste listen",
-    "nn": "1 pasient manglar på den siste lista",
+    "nb": "1 pasient står ikke på siste liste",
+    "nn": "1 pasient står ikkje på siste liste",
 }
 
 
@@ -242,6 +251,27 @@ async def test_the_week_shows_expired_restrictions(sqlite_url, tmp_path):
             world.fake.advance(4 * 86_400)
         page, _ = await report_of(world, tmp_path / "r.html")
     assert table_of(page, "Restrictions, by group") == [["Access delayed", "0", "0", "0", "1"]]
+
+
+@pytest.mark.promise("8")
+async def test_no_order_and_no_share_reveals_a_small_number(sqlite_url, tmp_path):
+    """Three of one code and one of another are few: by name, without shares; so is a failure."""
+    codes = ["NORN_FFL"] * 3 + ["NORN_EPO"] + ["NORN_ALL"] * 12
+    async with world_on(sqlite_url) as world:
+        reads = [
+            seen(world, n, safety("s", code, NEVER, cause="Manual" if n > 3 else "Automated"))
+            for n, code in enumerate(codes)
+        ]
+        cohorts = [seen(world, f"c{n:02}", cohort=f"\x0bWard {n:02}") for n in range(18)]
+        await world.publish(*reads, *cohorts, missed(world, "x"), limits=ANY)
+        page, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
+    rows = [row[0].split("\n")[-1] for row in table_of(page, CODES)]
+    assert rows == ["Access denied", "NORN_ALL", "NORN_EPO", "NORN_FFL", "Total"]
+    causes = table_of(page, "Restrictions in effect on the citizen&#39;s access")
+    assert [row[1:] for row in causes] == [["&lt;5"], ["10"]]
+    assert [row[1] for row in table_of(page, "Reasons for failed reads")] == ["&lt;5"]
+    assert "Shows the 16 departments with the highest rate, of 19." in outline.text
+    assert "\x0b" not in page
 
 
 @pytest.mark.promise("8")
@@ -324,8 +354,12 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
             assert not re.search("by the last publication|i siste publisering", outline.text)
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
-        assert "Published on 30 March 2026 at 00:18 with gaps: 1 patients" in outline.text
+        assert (
+            "Published on 30 March 2026 at 00:18 with gaps: 1 patient is not confirmed"
+            in outline.text
+        )
         assert "PTS decides about access, not this copy" in outline.text
+        assert "0 end within 7 days" in outline.text
         world.fake.advance(3 * 86_400)
         _, outline = await report_of(world, out, timezone="Asia/Tokyo")
         assert "last full run was published on 30 March 2026 at 07:18" in outline.text
@@ -351,12 +385,14 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         await world.publish(
             seen(world, 1, safety("a", nasty), private=(privacy("p", "<b>", "æ`ø`"),)),
             seen(world, 2, safety("b", "", cause="Ny")),
+            seen(world, 3, private=[privacy(level, "Odd", level) for level in ("Hard", "Soft")]),
         )
         page, outline = await report_of(world, tmp_path / "r.html")
         causes = table_of(page, "Restrictions in effect on the citizen&#39;s access")
         assert [row[0] for row in causes[-2:]] == ["Not stated", "Unknown code"]
         assert "script" not in outline.tags
         assert "alert" not in page
+        assert [row[1] for row in table_of(page, CODES) if row[0] == "Unknown code"] == ["4"]
         assert "\x0b" not in page
         assert "No code" in outline.text
         assert outline.text.count("Unknown code") == 2, "a code and a cause"
@@ -385,6 +421,8 @@ async def test_the_page_names_its_origin(sqlite_url, tmp_path):
         _, outline = await report_of(world, out, source=real)
         assert "PTS in production \u00b7 organisation number 999977775" in outline.text
         assert MADE_UP not in outline.text
+        _, outline = await report_of(world, out, source=Source(service="test"))
+        assert "PTS in the test environment" in outline.text
         _, outline = await report_of(world, out, source=Source(service="a:1", is_made_up=True))
         assert "PTS at a:1" in outline.text
         assert MADE_UP in outline.text
@@ -393,7 +431,14 @@ async def test_the_page_names_its_origin(sqlite_url, tmp_path):
 async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
     """138 and 134 are shown as 140 and 135; 146 as 145, two steps more."""
     async with world_on(sqlite_url) as world:
-        for holders, words in ((138, ""), (134, "about unchanged"), (146, "+7%")):
+        # Below 100 and with no night of 30 to 37 days before, no change is shown.
+        for holders, days, words in (
+            (60, 30, ""),
+            (138, 30, ""),
+            (134, 30, "little changed"),
+            (146, 38, "+7%"),
+            (99, 0, ""),
+        ):
             reads = [
                 seen(world, n, *([safety(f"s{n}", "NORS", NEVER)] if 0 < n < holders else []),
                      private=(privacy("p", "Block", "Hard"),) if n == 0 else ())
@@ -401,5 +446,6 @@ async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
             ]  # fmt: skip
             await world.publish(*reads, limits=ANY)
             _, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
-            assert (f", {words} in the last 30 days" in outline.text) is bool(words)
-            world.fake.advance(30 * 86_400 - 61.5)
+            assert ("in the last 30 days" in outline.text) is bool(words)
+            assert f", {words} in the last 30 days" in outline.text or not words
+            world.fake.advance(days * 86_400 - 61.5)

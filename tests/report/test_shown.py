@@ -22,12 +22,14 @@ from worker.report.figures import (
     SnapshotState,
 )
 
+UNKNOWN = CodeKey("unknown", "other", "")
 CODES = [
     *(CodeKey("denied", code, "") for code in ("NORN_EPO", "NORN_FFL", "NORN_KUT")),
     CodeKey("delayed", "NORU", ""),
     CodeKey("blocked", "NORS", ""),
     *(CodeKey("blocked", "Block", level) for level in ("Soft", "Hard")),
     CodeKey("shielded", "Shield", "Soft"),
+    UNKNOWN,
 ]
 AGES = ["age_30", "age_182", "age_365", "age_more"]
 ENDS = ["ends_7", "ends_30", "ends_never"]
@@ -66,7 +68,11 @@ def ward(rng: random.Random, cohorts: int) -> ReportFacts:
         nights=[night],
         codes=amounts(chosen),
         codes_then={},
-        causes=amounts(rng.choice(CAUSES) for key in chosen if key.code.startswith("NOR")),
+        causes=amounts(
+            rng.choice(CAUSES)
+            for key in chosen
+            if key.code.startswith("NOR") or (key == UNKNOWN and rng.random() < 0.5)
+        ),
         ages=amounts(rng.choice(AGES) for _ in chosen),
         ends=amounts(rng.choice(ENDS) for key in chosen if key.group == "delayed"),
         expired={},
@@ -101,7 +107,8 @@ def cells_of(shown: ShownFacts) -> dict[object, ShownCount]:
     """Every number on the page, by its place."""
     last = shown.last
     cells: dict[object, Any] = {"total": last.total, "persons": last.persons}
-    cells |= {"roster": last.roster, "confirmed": last.confirmed, "stale": last.stale}
+    confirmed = shown.small.count(shown.facts.last.confirmed or 0)
+    cells |= {"roster": last.roster, "confirmed": confirmed, "stale": last.stale}
     cells |= {("group", name): count for name, count in last.groups.items()}
     for name in ("codes", "causes", "ages", "ends"):
         cells |= {(name, key): count for key, count in (getattr(shown, name) or {}).items()}
@@ -128,9 +135,16 @@ def sums_of(cells, facts: ReportFacts):
     yield "total", table("ages")
     yield ("group", "delayed"), table("ends")
     yield "safety", table("causes")
-    yield "safety", table("codes", lambda key: key.code.startswith("NOR"))
+    # An unknown code may be of either area.
+    if ("codes", UNKNOWN) in cells:
+        yield ("codes", UNKNOWN), ["unknown safety", "unknown privacy"]
+    unknown = ["unknown safety"] if ("codes", UNKNOWN) in cells else []
+    yield "safety", [*table("codes", lambda key: key.code.startswith("NOR")), *unknown]
     blocked = table("codes", lambda key: key.code == "NORS")
-    yield "safety", [*table("group", {"denied", "delayed"}.__contains__), *blocked]
+    denied_or_delayed = table("group", {"denied", "delayed"}.__contains__)
+    yield "safety", [*denied_or_delayed, *blocked, *unknown]
+    privacy = table("codes", lambda key: not key.code.startswith("NOR") and key != UNKNOWN)
+    yield "total", ["safety", *privacy, *(["unknown privacy"] if unknown else [])]
     for group in {key.group for key in facts.codes}:
         yield ("group", group), table("codes", lambda key, group=group: key.group == group)
     yield "roster", ["confirmed", "stale"]
@@ -146,6 +160,7 @@ def sums_of(cells, facts: ReportFacts):
 def solved(cells: dict[object, ShownCount], facts: ReportFacts, least: int) -> list[object]:
     """The hidden cells for which adding and subtracting leaves fewer than three values."""
     bounds: Bounds = {place: _bounds(count, least) for place, count in cells.items()}
+    bounds |= dict.fromkeys(("safety", "unknown safety", "unknown privacy"), (0, 10**6))
     sums = [(total, parts) for total, parts in sums_of(cells, facts) if parts]
     for _ in range(8):
         for total, parts in sums:
@@ -200,6 +215,21 @@ def test_no_ward_below_twenty_is_ranked(least, first):
         cohorts = ShownFacts(facts, SmallNumbers(least)).cohorts
         ranked += [roster] * all(cohort.rate is not None for cohort in cohorts)
     assert ranked == list(range(first, 30))
+
+
+def test_a_number_of_persons_reveals_no_row():
+    """Of 8 persons, 4 have ten restrictions by one code and 4 by another.
+
+    Shown as "10" they would be 8 at least, and a row of fewer than five has 4 at most.
+    """
+    ward_of_eight = ward(random.Random(1), 0)
+    night = msgspec.structs.replace(ward_of_eight.last, persons=8, groups={"denied": Amount(20, 8)})
+    rows = dict.fromkeys(CODES[:2], Amount(10, 4))
+    facts = msgspec.structs.replace(
+        ward_of_eight, nights=[night], codes=rows, causes={}, ages={}, ends={}
+    )
+    persons = ShownFacts(facts, SmallNumbers(5)).last.persons
+    assert (persons.first, persons.last) == (5, 10)
 
 
 def test_causes_are_compared_with_the_areas_that_state_them(monkeypatch):

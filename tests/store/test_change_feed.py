@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.report.counted import drawn_night
-from tests.support.report.stores import key_of, publish, safety, seen
-from tests.support.store_world import SAFETY, World, world_on
+from tests.support.report.stores import key_of, privacy, publish, safety, seen
+from tests.support.store_world import PRIVACY, SAFETY, World, world_on
 from worker.core.area import AREAS
 from worker.store.runs.ledger import purge
 
@@ -25,29 +25,31 @@ async def feed(world: World, after: int = 0) -> list[tuple[Any, ...]]:
 async def test_the_feed_of_a_night(database_url):
     """Each change once, in order; persons who left or have another reference."""
     one, two, three = map(key_of, (1, 2, 3))
+    third = [privacy("z", "Block", "Hard")]
     async with world_on(database_url, our_clock=True) as world:
         await publish(
             world,
             seen(world, 1, safety("a", "N"), safety("b", "N"), ref="R1"),
             seen(world, 2, safety("c", "N"), ref="R2"),
-            seen(world, 3, ref="R3"),
+            seen(world, 3, ref="R3", private=third),
         )
         assert await feed(world) == [
             (1, "insert", SAFETY, "a", one),
             (1, "insert", SAFETY, "b", one),
             (1, "insert", SAFETY, "c", two),
+            (1, "insert", PRIVACY, "z", three),
         ]
         ((last,),) = await world.rows("SELECT MAX(seq) FROM report_change_feed")
         await publish(
             world,
             seen(world, 1, safety("a", "N"), safety("b", "N"), ref="R1"),
-            seen(world, 3, ref="R3"),
+            seen(world, 3, ref="R3", private=third),
         )
         assert await feed(world, last) == [], "who is missing once has not left"
         await publish(
             world,
             seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"),
-            seen(world, 3, ref="R4"),
+            seen(world, 3, ref="R4", private=third),
         )
         assert await feed(world, last) == [
             (3, "close", SAFETY, "b", one),
@@ -57,7 +59,7 @@ async def test_the_feed_of_a_night(database_url):
             (3, "depart", None, None, two),
             (3, "relabel", None, None, three),
         ]
-        back = [seen(world, 2, ref="R2"), seen(world, 3, ref="R4")]
+        back = [seen(world, 2, ref="R2"), seen(world, 3, ref="R4", private=third)]
         await publish(world, seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"), *back)
         assert (await feed(world, last))[6:] == [(4, "relabel", None, None, two)]
 

@@ -22,8 +22,10 @@ async def test_a_closed_version_says_why(database_url):
     async with world_on(database_url) as world:
         await world.publish(read(world, "a", "changes=NORU", "goes=NORU"), read(world, "b", "left"))
         both_absent = read(world, "a", "changes=NORS")
-        for _ in range(2):
-            await world.publish(both_absent, limits=ANY)
+        await world.publish(both_absent, limits=ANY)
+        proof = "SELECT digest = first_digest FROM person_area WHERE first_read_at IS NOT NULL"
+        assert await world.rows(proof) == [(True,)], "both reads are in the proof"
+        await world.publish(both_absent, limits=ANY)
         for view in ("report_patient_safety_history", "report_restriction_history"):
             changed, gone, departed = await world.rows(CLOSED.format(view))
             assert changed == ("changes", "changed", None)

@@ -105,6 +105,7 @@ async def test_the_person_goes_and_all_others_stay(database_url):
             assert seen == [("b",)]
         last = "SELECT op, person_key FROM report_change_feed ORDER BY seq DESC LIMIT 1"
         assert await world.rows(last) == [("erase", None)]
+        await record_access(world.database, access, person_key=GONE)  # a look-up that finds nobody
         accesses = await world.rows("SELECT person_key FROM report_access ORDER BY person_key")
         assert set(accesses) == {("b",), (None,)}
         assert await world.erase(GONE) == {}

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from tests.support.store_world import AREAS, PRIVACY, World, read, world_on
+from tests.support.store_world import AREAS, PRIVACY, SAFETY, World, read, world_on
 from worker.core.model import PersonRead
 
 OTHERS = ("k1", "k2")
@@ -32,3 +32,11 @@ async def test_who_comes_back_is_stale_until_read(sqlite_url):
             "WHERE person_key = 'a' AND area = 'patient-safety'"
         )
         assert stale[0]
+
+
+async def test_an_area_that_no_run_reads_is_not_missed(sqlite_url):
+    """Nobody is stale in it: neither the first persons nor one who joins."""
+    async with world_on(sqlite_url) as world:
+        for joined in ("l", "m"):
+            await publish(world, read(world, joined, "x"), areas=(SAFETY,))
+        assert await world.rows("SELECT DISTINCT area FROM report_person_freshness") == [(SAFETY,)]

@@ -112,10 +112,13 @@ async def test_a_second_read_that_fails(world):
         assert (await attempt.store.due(later), bool(later.due(draft))) == (persons, persons > 0)
     assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
     assert await attempt.publish() == 3
-    kinds = await world.rows(
-        "SELECT DISTINCT failure_kind FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    found = await world.rows(
+        "SELECT failure_kind, http_status, reason FROM report_person_freshness "
+        "WHERE failure_kind IS NOT NULL"
     )
-    assert kinds == [("transient",)]
+    assert found == [("transient", 503, "status 503")]
+    ((reason,),) = await world.rows("SELECT reason FROM report_run WHERE run_id = 2")
+    assert "not read a second time" not in reason, "it was, and failed"
 
 
 @pytest.mark.promise("6")

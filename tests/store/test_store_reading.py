@@ -1,10 +1,14 @@
 """What ``status``, ``failures`` and ``explain`` read, on both databases."""
 
-from tests.support.report.stores import ANY
+import pytest
+
+from tests.support.report.stores import ANY, key_of
 from tests.support.store_world import failed, read, world_on
+from worker.core.model import RunKind
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.persons import list_failures
+from worker.store.status import departed_persons, read_published_state, withheld_run
 
 
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
@@ -14,8 +18,10 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
     """
     async with world_on(database_url) as world:
         await world.publish(
-            read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "cccc"), limits=ANY
+            read(world, "aaaa", "x"), failed(world, "cccc"), failed(world, "bbbb"), limits=ANY
         )
+        world.fake.advance(86_400)
+        second_night = world.fake.now()
         attempt = await world.begin()
         await attempt.write(
             failed(world, "aaaa"), failed(world, "bbbb"), read(world, "cccc", "y"),
@@ -24,6 +30,9 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         database = world.database
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "dddd": 1}
+        failures = await database.read(list_failures)
+        assert [one.person_key for one in failures] == ["bbbb", "aaaa", "dddd"], "longest first"
+        assert [one.first_at < second_night for one in failures] == [True, False, False]
         await attempt.store.withhold(WithheldError("too many"), RunProgress())
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "cccc": 1, "dddd": 1}
@@ -32,3 +41,62 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         await world.begin()
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"bbbb": 1, "cccc": 1}
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize(("identity", "lengths"), [("plain", {0}), ("pseudonym", {12, 64})])
+async def test_who_is_named_to_people(sqlite_url, identity, lengths):
+    """Failures, departures, examples of a withheld run: no key where the key is an identifier.
+
+    Who is missing once is neither departed nor stale.
+    """
+    keys = [key_of(number) for number in range(10)]
+    others = [("x1", "y1"), *((f"x{number}",) for number in range(2, 8))]
+    async with world_on(sqlite_url) as world:
+        await world.rows_written(f"UPDATE store_identity SET identity = '{identity}'")
+        rest = [read(world, key, *held) for key, held in zip(keys, others, strict=False)]
+        everyone = [*rest, failed(world, keys[7]), read(world, keys[8]), read(world, keys[9])]
+        for count in (10, 9, 8):
+            await world.publish(*everyone[:count], limits=ANY)
+        database = world.database
+        standing = await read_published_state(database.read)
+        assert (standing.persons_stale, standing.persons_known) == (1, 9)
+        failures = await database.read(list_failures)
+        departed = await database.read(departed_persons)
+        assert (len(failures), len(departed)) == (1, 1)
+        attempt = await world.begin()
+        await attempt.write(*(read(world, key) for key in keys[:8]))
+        with pytest.raises(WithheldError) as raised:
+            await attempt.publish()
+        await attempt.store.withhold(raised.value, RunProgress())
+        withheld = await database.read(withheld_run)
+        assert withheld is not None
+        (area,) = withheld.areas
+        assert (area.removed, len(area.examples)) == (8, 5)
+        shown = [one.person_key for one in failures] + [one.person_key for one in departed]
+        shown += [example.person for example in area.examples]
+        assert {len(name or "") for name in shown} == lengths
+
+
+async def test_labels_of_a_list_without_any(sqlite_url):
+    """A backfill's list names identifiers alone, and labels stay; a roster's take them away."""
+    labels = "SELECT local_ref, cohort FROM person"
+    async with world_on(sqlite_url) as world:
+        await world.publish(read(world, "a", "x", ref="R-1", cohort="Ward 3"))
+        await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
+        assert await world.rows(labels) == [("R-1", "Ward 3")]
+        await world.publish(read(world, "a", "x"))
+        assert await world.rows(labels) == [(None, None)]
+
+
+async def test_a_series_of_failures(sqlite_url):
+    """It keeps its beginning and counts its runs, and ends with a read."""
+    series = []
+    async with world_on(sqlite_url) as world:
+        for is_failed in (True, True, False, True):
+            mine = failed(world, "a") if is_failed else read(world, "a", "x")
+            await world.publish(mine, read(world, "b"), limits=ANY)
+            world.fake.advance(86_400)
+            failures = await world.database.read(list_failures)
+            series += [(one.runs, (world.fake.now() - one.first_at).days) for one in failures]
+    assert series == [(1, 1), (2, 2), (1, 1)]

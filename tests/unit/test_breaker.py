@@ -67,6 +67,13 @@ def end_probe(breaker: Breaker, at_s: float) -> None:
     breaker.end_probe()
 
 
+@pytest.mark.parametrize(("patience_s", "interval_s"), [(900.0, 10.0), (30.0, 5.0)])
+def test_a_short_patience_has_short_intervals(patience_s: float, interval_s: float):
+    """Six probes fit into it: one that is late gives nobody up."""
+    made = Breaker(area="patient-safety", patience_s=patience_s, clock=lambda: 0.0)
+    assert made.probe_interval_s == interval_s
+
+
 def opened(error: AreaError = AWAY) -> Breaker:
     """A breaker that 20 failures have opened, after two persons were read."""
     made = breaker()
@@ -299,6 +306,7 @@ def test_a_small_run(error: AreaError, persons: int, *, opens: bool):
         ([AWAY], ExitCode.UNAVAILABLE, "`pts-worker doctor --probe` checks api.base_url"),
         ([DENIED], ExitCode.REFUSED, "compare helseid.scope and the organisation numbers"),
         ([RejectedError("404")], ExitCode.DATA_CONTRACT, "check api.base_url with `pts-worker do"),
+        ([RejectedError("404", hint="its own")], ExitCode.DATA_CONTRACT, "; its own"),
     ],
 )
 def test_failures_of_several_kinds(errors, code, said):

@@ -62,3 +62,13 @@ async def test_an_answer_that_ends_while_it_waits() -> None:
     async with budget.share() as share:
         share.grow(LARGE + SHARE_BYTES, lambda: None)
         assert share.covers(LARGE + SHARE_BYTES)
+
+
+async def test_a_growing_answer_goes_before_new_requests() -> None:
+    """They would take the room that it waits for, again and again."""
+    budget = ByteBudget(LARGE)
+    async with budget.share() as share, budget.share():
+        share.grow(LARGE, lambda: None)
+        with anyio.move_on_after(0.01):
+            async with budget.share():
+                pytest.fail("it is not the turn of a new request")

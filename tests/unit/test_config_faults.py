@@ -69,6 +69,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("sync.continue_within", 30, "must be a duration such as '30m'"),
         ("sync.continue_within", "0s", "must be longer than 0"),
         ("sync.requests_per_second", "inf", "must be a finite number"),
+        ("sync.requests_per_second", True, "must be a number"),
         ("sync.max_removed_share", 1.5, "must be a number from 0 to 1, such as 0.1 for 10 %"),
         ("sync.concurrency", 1.5, "must be a whole number"),
         ("sync.areas", [], "must not be empty"),
@@ -77,6 +78,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
         ("helseid.scope", " ", "must not be empty"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"hemmelig"}', "must be a file name, not the content"),
+        ("helseid.private_jwk_file", "-----BEGIN PRIVATE KEY-----hemmelig", "must be a file name"),
         ("api.base_url", "http://pts.example", "http:// is allowed for loopback addresses only"),
         ("helseid.issuer", "HTTP://sts.example", "http:// is allowed for loopback addresses only"),
         (
@@ -85,6 +87,7 @@ def test_what_is_faulty_is_not_missing_too(tmp_path):
             "must be the address before /.well-known/",
         ),
         ("api.base_url", "https://h/?x=hemmelig", "must not contain a user name, password, "),
+        ("api.base_url", "https://h/#hemmelig", "must not contain a user name, password, query or"),
         ("api.base_url", "pts.example", "must be a URL that starts with https://"),
         ("network.proxy_url", "http://u:hemmelig@p", "must not contain a user name, password, "),
         ("database.url", "postgres://u@h/x", "must start with sqlite:/// or postgresql://"),

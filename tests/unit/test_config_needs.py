@@ -11,7 +11,11 @@ from worker.config.needs import Purpose, database_url, unmet
 @pytest.fixture
 def files(tmp_path):
     """Files that serve, as environment variables."""
-    for name, content in (("jwk", b"{}"), ("pseudonym.key", bytes(32)), ("password", b"p@ss/w\n")):
+    for name, content in (
+        ("jwk", b"{}"),
+        ("pseudonym.key", bytes(32)),
+        ("password", b"p@ss/w \r\n"),
+    ):
         path = tmp_path / name
         path.write_bytes(content)
         path.chmod(0o600)
@@ -92,7 +96,7 @@ def test_the_contract_is_a_file_that_others_may_read(tmp_path, files):
 
 
 def test_password_from_a_file(tmp_path, files):
-    """The password of a file is put in and quoted; without a file the URL stays as it is."""
+    """A file's password is put in and quoted, without its line end; without one the URL stays."""
     environ = {
         "PTS_DATABASE__URL": "postgresql://u@h:5433/x?sslmode=disable",
         "PTS_DATABASE__PASSWORD_FILE": "password",
@@ -100,7 +104,7 @@ def test_password_from_a_file(tmp_path, files):
         "PTS_ROSTER__QUERY": "q",
     }
     settings = load({}, environ=environ, cwd=tmp_path).settings
-    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=disable"
+    expected = "postgresql://u:p%40ss%2Fw%20@h:5433/x?sslmode=disable"
     assert database_url(settings, "database") == expected
     assert database_url(settings, "roster") == f"sqlite:///{tmp_path}/x.db"
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.clock import START
 from tests.support.columns import as_columns
@@ -23,6 +24,7 @@ from worker.core.diff import (
 )
 from worker.core.model import CompleteArea, FirstRead, Proof, Record
 from worker.core.record import digest_of
+from worker.errors import UnstableError
 
 BEFORE = START - timedelta(days=30)
 
@@ -122,3 +124,10 @@ def test_an_end_that_passes_between_both_reads():
     waiting = Unconfirmed(read=kept, ids=ids_digest(PRIVACY, first, START))
     both = confirmed(PRIVACY, waiting, second, Confirm.REMOVALS)
     assert (both.proof.first_read, both.drift) == (kept, {})
+    two = [record, Record(key="b", content_hash=b"2" * 16, columns=columns)]
+    turned = [structs.replace(first, records=tuple(each)) for each in (two, reversed(two))]
+    assert len({ids_digest(PRIVACY, read, START) for read in turned}) == 1, "in any order"
+    other = structs.replace(waiting, read=structs.replace(kept, digest=b"3" * 16))
+    assert confirmed(PRIVACY, other, second, Confirm.REMOVALS).records == second.records
+    with pytest.raises(UnstableError):  # the same restrictions, with another content
+        confirmed(PRIVACY, other, second, Confirm.CHANGES)

@@ -51,15 +51,17 @@ def unread(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_mode, found.st_nlink, found.st_size, found.st_mtime_ns
 
 
-@pytest.mark.parametrize("target", ["/dev/full", "/proc/self/fd/0", None])
+@pytest.mark.parametrize("target", ["/dev/full", "/proc/self/fd/0", "/proc/self/fd/{}", None])
 def test_devices_and_streams_are_not_replaced(tmp_path: Path, target: str | None):
-    """``--out /dev/null`` by root must not put a file in its place."""
+    """``--out /dev/null`` by root must not put a file in its place; nor a file for /dev/stdout."""
     path = tmp_path / "out"
+    opened = os.open(tmp_path / "opened", os.O_RDWR | os.O_CREAT)
     if target is None:
         os.mkfifo(path)
     else:
-        path.symlink_to(target)
+        path.symlink_to(target.format(opened))
     before = unread(path.lstat())
     with pytest.raises(ConfigurationError, match="not a plain file"), named_faults(path):
         write_atomically(path, b"x")
+    os.close(opened)
     assert before == unread(path.lstat())

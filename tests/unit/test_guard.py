@@ -40,6 +40,12 @@ def removals(open_before: int, holders: int, removed: int, affected: int, **more
     )
 
 
+def of_holders(holders: int, complete: int) -> GuardFacts:
+    """A night that reads nearly everybody, and so many of those with a restriction."""
+    area = AreaFacts(area="patient-safety", attempted=400, complete=380, records=1)
+    return facts(areas=(structs.replace(area, holders=holders, holders_complete=complete),))
+
+
 def of_area(open_before: int, persons: int) -> GuardFacts:
     """A night that closes all that an area has, which is little of the whole."""
     area = AreaFacts(
@@ -69,6 +75,8 @@ def of_area(open_before: int, persons: int) -> GuardFacts:
         pytest.param(facts(persons_before=2, missing=1), id="one of two is missing"),
         pytest.param(facts(attempted=4, complete=2), id="half could be read"),
         pytest.param(removals(0, 0, 0, 0, persons_before=0), id="first run"),
+        pytest.param(of_holders(20, 10), id="half of those with a restriction could be read"),
+        pytest.param(of_holders(19, 0), id="few have a restriction, and none could be read"),
         pytest.param(
             facts(attempted=12, complete=2, is_subset=True),
             id="a backfill of those who could not be read",
@@ -96,6 +104,7 @@ def test_an_ordinary_night_passes(night):
         pytest.param(facts(persons_before=4, missing=2), id="a small roster is cut in half"),
         pytest.param(facts(missing=21), id="more than a tenth is missing"),
         pytest.param(facts(attempted=10, complete=4), id="too little was read"),
+        pytest.param(of_holders(20, 9), id="too few of those with a restriction were read"),
         pytest.param(removals(40, 30, 40, 30, is_subset=True), id="a backfill closes all of many"),
     ],
 )
@@ -140,6 +149,7 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
     assert "doctor --probe" in too_little.hint
     unreadable = judge(facts(complete=100, roster_faults=250), LIMITS)
     assert "correct the roster" in unreadable.hint
+    assert "doctor --probe" in judge(facts(complete=100, roster_faults=50), LIMITS).hint
     both = judge(facts(removed=50, persons_affected=40, complete=1), LIMITS)
     assert "--accept-removals" not in both.hint
     accepted = structs.replace(LIMITS, accepted=night)
@@ -235,6 +245,8 @@ def test_a_first_publication_without_a_record_in_an_area():
     (reason,) = reasons_to_withhold(empty, LIMITS)
     assert "patient-privacy has no record of any of 100 persons" in reason
     assert reasons_to_withhold(empty, structs.replace(LIMITS, accepted=empty)) == ()
+    unread = facts(areas=(structs.replace(first, complete=0),))  # nobody saw that it is empty
+    assert reasons_to_withhold(empty, structs.replace(LIMITS, accepted=unread))
     for other in (structs.replace(first, complete=99), structs.replace(first, is_first=False)):
         assert reasons_to_withhold(facts(areas=(other,)), LIMITS) == ()
 

@@ -16,6 +16,7 @@ from tests.support.pts_answers import (
     restriction,
     without,
 )
+from worker.core.answer import check_person
 from worker.core.model import Record
 from worker.core.record import RecordReader
 from worker.core.times import END_OF_TIME
@@ -165,6 +166,7 @@ def test_the_person_asked_for(value):
     assert read(restriction(patientSafetyObject={"person": {"offId": value}})).records
     declared = contract(person=["owner.id", "patientSafetyObject.person.offId"])
     assert read(restriction(), declared=declared).records
+    check_person(1234567890, "01234567890", "owner")  # a JSON number has no leading zero
     elsewhere = restriction(patientSafetyObject=None, subject={"offId": OTHER_OFF_ID})
     assert read(elsewhere, declared=contract(person=[])).records
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from worker.core.model import RosterEntry, RosterLineError
-from worker.errors import RosterError
+from worker.errors import ConfigurationError, RosterError
 from worker.roster.csv_file import LINE_LENGTH_MAX, CsvRoster
 
 A = "16858399649"
@@ -160,6 +160,27 @@ async def test_standard_input_without_an_identifier():
             await read(CsvRoster("-", stdin=io.BytesIO(text)))
         assert raised.value.message.startswith("standard input contains no identifier")
         assert raised.value.hint.startswith("give one 11-digit identifier per line")
+
+
+async def test_standard_input_of_a_whole_hospital(monkeypatch):
+    """Its lines are kept for the later passes, and too many of them are an error."""
+    monkeypatch.setattr("worker.roster.csv_file.KEPT_MAX", 2)
+    roster = CsvRoster("-", stdin=io.BytesIO(f"{A}\n{B}\n".encode()))
+    assert await read(roster) == await read(roster) == [(A, None), (B, None)]
+    with pytest.raises(RosterError, match="standard input has more than"):
+        await read(CsvRoster("-", stdin=io.BytesIO(f"{A}\n{B}\n{A}\n".encode())))
+
+
+@pytest.mark.promise("8")
+async def test_a_roster_that_everybody_can_change(tmp_path):
+    """Its group may deliver it, every account of the machine may not."""
+    path = tmp_path / "roster.csv"
+    path.write_text(A)
+    path.chmod(0o664)
+    assert await read(CsvRoster(path)) == [(A, None)]
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError, match="everyone on this machine can write"):
+        await read(CsvRoster(path))
 
 
 async def test_chunks_may_end_anywhere():

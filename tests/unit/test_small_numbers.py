@@ -114,3 +114,15 @@ def test_totals_that_contradict_their_parts_end_the_search():
     small = SmallNumbers()
     parts = [small.count(20, persons=2), small.count(20, persons=2)]
     assert not reveals(ShownCount(40, 40, 38, 42, [parts]))
+
+
+def test_a_few_persons_may_have_many_restrictions():
+    """A group of 13 to 17 with two rows of few persons cannot have one restriction per person.
+
+    Beside it and a row of 5, three rows of few leave each other one or two of a total of 22.
+    """
+    small = SmallNumbers()
+    few = [small.count(1) for _ in range(5)]
+    group = ShownCount(15, 15, 13, 17, [few[:2]])
+    assert reveals(ShownCount(20, 20, 18, 22, [[group, small.count(5), *few[2:]]]))
+    assert not reveals(ShownCount(25, 25, 23, 27, [[group, small.count(5), *few[2:]]]))

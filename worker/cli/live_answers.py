@@ -19,15 +19,7 @@ from worker.core.display import counted, listed
 from worker.core.model import Person, RosterLineError
 from worker.core.paths import without_indexes
 from worker.core.verdict import verdict_of
-from worker.errors import (
-    AreaError,
-    ContractError,
-    FailureKind,
-    PagingError,
-    RejectedError,
-    RosterError,
-    UsageError,
-)
+from worker.errors import AreaError, FailureKind, RosterError, UsageError
 from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.roster.csv_file import CsvRoster
@@ -83,11 +75,13 @@ async def _prove(
     for person in persons:
         try:
             await reader.read(person, area)
-        except (ContractError, PagingError, RejectedError) as error:
+        except AreaError as error:
+            if error.kind not in _KEYS and error.status != _OK:
+                raise
             text = without_indexes(error.message.replace(f"; {LEARN}", ""))
             keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
             keys = [key for key in keys if key in proposal.table]
-            failures[(keys or [_KEYS[error.kind]])[0], text] += 1
+            failures[(keys or [_KEYS.get(error.kind, "path")])[0], text] += 1
     noted = {note.key for note in proposal.notes}
     for (key, text), number in failures.items():
         # An open point already names all undeclared fields, links in a list, or statuses.

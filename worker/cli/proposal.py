@@ -230,7 +230,7 @@ class Proposal:
             text = f"{column.name} is sent as a number: check the names. In {self._source}: {names}"
             self.note("values", text, None if values and all(values.values()) else [path])
         elif values and not codes and not is_declared:
-            text = f"no values of {column.name} are known: {', '.join(values)} are stored as sent"
+            text = f"no values of {column.name} are known. Stored as sent: {', '.join(values)}"
             self.note("values", text, [path])
         values |= declared
         unknown = [name for name in values.values() if name and codes and name not in codes]

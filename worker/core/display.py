@@ -15,6 +15,8 @@ _POSSIBLE_MIN: Final = 3
 LEAST_MIN: Final = _POSSIBLE_MIN + 1
 """The lowest limit. "Fewer than 4" is 1, 2 or 3. A lower limit leaves fewer possible values."""
 _STEP: Final = 5
+MANY: Final = 10**9
+"""No upper bound of a count."""
 _LISTED_MAX: Final = 10
 
 _BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)
@@ -62,8 +64,8 @@ class ShownCount(Value, frozen=True):
     Attributes:
         first, last: the rounded number, or the ends of a range of rounded numbers. 0 for few
             persons.
-        low, high: the lowest and highest exact count behind it, if each person has one
-            restriction.
+        low, high: the lowest and highest exact count that would be shown like this, if each person
+            has one restriction.
         divisions: for each table that divides the count, the shown counts that add up to it.
     """
 
@@ -83,13 +85,20 @@ class ShownCount(Value, frozen=True):
         """The number. None for few persons or a range."""
         return self.first if self.first == self.last and not self.is_few else None
 
+    @property
+    def least(self) -> int:
+        """The lowest exact count that fits its parts, too."""
+        return max(self.low, *(sum(part.least for part in parts) for parts in self.divisions), 0)
+
+    @property
+    def most(self) -> int:
+        """The highest exact count that fits its parts, too."""
+        return min(self.high, *(sum(part.most for part in parts) for parts in self.divisions), MANY)
+
 
 def whole(*divisions: Sequence[ShownCount]) -> ShownCount:
     """A total that is not shown itself, only divided in one or more tables."""
-    tables = [parts for parts in divisions if parts]
-    low = max((sum(part.low for part in parts) for parts in tables), default=0)
-    high = min((sum(part.high for part in parts) for parts in tables), default=0)
-    return ShownCount(low, low, low, high, tables)
+    return ShownCount(0, 0, 0, MANY, [parts for parts in divisions if parts])
 
 
 def reveals(*totals: ShownCount) -> bool:
@@ -98,13 +107,21 @@ def reveals(*totals: ShownCount) -> bool:
     Totals may share parts. The bounds of a total follow from those of its parts, and the bounds of
     a part from those of its total and of the other parts, until none becomes narrower.
 
-    The bounds assume one restriction per person. If they contradict each other, the assumption is
-    wrong, and nothing more follows from them.
+    A reader may assume one restriction per person, or any number of them.
     """
-    counts = {id(count): count for count in _within(totals)}
-    bounds = {name: (count.low, count.high) for name, count in counts.items()}
+    return _reveals(totals, has_many=False) or _reveals(totals, has_many=True)
+
+
+def _reveals(totals: Iterable[ShownCount], *, has_many: bool) -> bool:
+    counts = {id(count): count for count in within(totals)}
+    bounds = {
+        # A few persons may have any number of restrictions.
+        name: (count.low, MANY if has_many and count.is_few else count.high)
+        for name, count in counts.items()
+    }
     before: dict[int, tuple[int, int]] = {}
-    # Contradicting bounds would grow apart forever.
+    # If bounds contradict each other, the assumption is wrong, and nothing more follows from them.
+    # They would grow apart forever.
     while before != bounds and all(low <= high for low, high in bounds.values()):
         before = dict(bounds)
         for name, count in counts.items():
@@ -112,15 +129,15 @@ def reveals(*totals: ShownCount) -> bool:
                 _narrow(bounds, name, [id(part) for part in parts])
     # Bounds can only become narrower, so the loop ends.
     few = [bounds[name] for name, count in counts.items() if count.is_few]
-    # A negative width appears if few persons have many restrictions. Such a count has no upper
-    # bound, so subtraction reveals nothing.
+    # A negative width is a contradiction.
     return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
 
 
-def _within(counts: Iterable[ShownCount]) -> Iterator[ShownCount]:
+def within(counts: Iterable[ShownCount]) -> Iterator[ShownCount]:
+    """Yield the counts, and all counts that they are divided into."""
     for count in counts:
         yield count
-        yield from _within(part for parts in count.divisions for part in parts)
+        yield from within(part for parts in count.divisions for part in parts)
 
 
 def _narrow(bounds: dict[int, tuple[int, int]], total: int, parts: Sequence[int]) -> None:
@@ -188,17 +205,17 @@ class SmallNumbers(Value, frozen=True):
     def _totals(self, parts: ShownCount) -> list[ShownCount]:
         """All totals between the bounds of the parts, as they would be shown."""
         totals: list[ShownCount] = []
-        first = number = self._rounded(parts.low)
-        end = self._rounded(parts.high)
+        first = number = self._rounded(parts.least)
+        end = self._rounded(parts.most)
         while number <= end:
-            total = self._range(first, number, parts)
+            total = self._range(first, number, parts.divisions)
             following = max(number + _STEP, self._lowest)
             if not reveals(total):
                 totals.append(total)
                 first = following
             elif number == end:
                 first = totals.pop().first if totals else first
-                totals.append(self._range(first, number, parts))
+                totals.append(self._range(first, number, parts.divisions))
             number = following
         return totals
 
@@ -212,13 +229,12 @@ class SmallNumbers(Value, frozen=True):
             return 0
         return max(self._lowest, (count + _STEP // 2) // _STEP * _STEP)
 
-    def _range(self, first: int, last: int, parts: ShownCount | None = None) -> ShownCount:
+    def _range(
+        self, first: int, last: int, divisions: Sequence[Sequence[ShownCount]] = ()
+    ) -> ShownCount:
         low = 1 if first == 0 else self.least if first == self._lowest else first - _STEP // 2
         high = self.least - 1 if last == 0 else last + _STEP // 2
-        if parts is None:
-            return ShownCount(first, last, low, high)
-        low, high = max(low, parts.low), min(high, parts.high)
-        return ShownCount(first, last, low, high, parts.divisions)
+        return ShownCount(first, last, low, high, divisions)
 
 
 def visible(text: str) -> str:

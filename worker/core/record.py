@@ -329,7 +329,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, _CONTAINERS):
         return _json(value)
     if not isinstance(value, str):
-        raise ValueError("not a text; if it is a code, declare its names in `values`")
+        raise ValueError("not a text; if it is a code, declare what its values mean")
     return value
 
 

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Final, TypeVar
 
 from worker.core.area import AREAS
-from worker.core.display import ShownCount, SmallNumbers, reveals, whole
+from worker.core.display import MANY, ShownCount, SmallNumbers, reveals, whole, within
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
-from worker.report.figures import GROUPS, OTHER, Amount, CodeKey, CohortFacts, ReportFacts
+from worker.report.figures import GROUPS, UNKNOWN, Amount, CodeKey, CohortFacts, ReportFacts
 from worker.views import codes, systems_of
 
 COHORTS_SHOWN: Final = 16
@@ -30,7 +30,6 @@ class ShownNight(Value, frozen=True, kw_only=True):
     persons: ShownCount
     groups: Mapping[str, ShownCount]
     roster: ShownCount | None
-    confirmed: ShownCount | None
     stale: ShownCount | None
     missing: ShownCount
 
@@ -38,7 +37,9 @@ class ShownNight(Value, frozen=True, kw_only=True):
     def has_rate(self) -> bool:
         """Whether the persons can be a share of the roster."""
         # Persons with restrictions include missing persons, so they may outnumber the roster.
-        return self.roster is not None and self.persons.last <= self.roster.last
+        is_below = self.roster is not None and self.persons.last <= self.roster.last
+        # "Fewer than 15 of 10" would be no share.
+        return is_below and not (self.persons.is_few and self.persons.last)
 
     def of(self, group: str) -> ShownCount:
         """Return the count of a group."""
@@ -71,7 +72,10 @@ class ShownFacts:
     def __init__(self, facts: ReportFacts, small: SmallNumbers) -> None:
         self.facts = facts
         self.small = small
-        self.codes: Mapping[CodeKey, ShownCount] = self._counts(facts.codes)
+        self.codes: Mapping[CodeKey, ShownCount] = {
+            key: _of_two_areas(count) if key.group == UNKNOWN else count
+            for key, count in self._counts(facts.codes).items()
+        }
         self.codes_then: Mapping[CodeKey, ShownCount] = self._counts(facts.codes_then)
         self.expired: Mapping[str, ShownCount] | None = self._counts(facts.expired)
         self.week: Mapping[str, Sequence[ShownCount]] = {
@@ -82,23 +86,26 @@ class ShownFacts:
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by cause. Only some areas state a cause."""
-        causes = self._counts(self.facts.causes)
-        groups = [group for group in GROUPS if group in self.groups]
-        with_cause = [count for group in groups for count in self._with_cause(group)]
-        return None if reveals(self.last.total, whole([*causes.values()], with_cause)) else causes
+        causes, total = self._counts(self.facts.causes), self.last.total
+        divided = [self._by_cause(group) for group in GROUPS if group in self.groups]
+        with_cause = [count for counts, _ in divided for count in counts]
+        without_cause = [count for _, counts in divided for count in counts]
+        division = [whole([*causes.values()], with_cause), *without_cause]
+        divisions = [*total.divisions, division]
+        is_safe = not reveals(ShownCount(total.first, total.last, total.low, total.high, divisions))
+        return causes if is_safe else None
 
-    def _with_cause(self, group: str) -> Sequence[ShownCount]:
-        """Return the count of a group in the areas with a cause, or the counts of its codes."""
-        without_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
-        keys = [key for key in self.codes if key.group == group]
-        if without_cause.union({OTHER}).isdisjoint(key.code for key in keys):
-            return [self.groups[group]]
-        counts = {key: self.codes[key] for key in keys if key.code not in without_cause}
-        return [
-            # Unknown codes may be of an area without causes, so here they count from zero.
-            ShownCount(count.last, count.last, 0, count.high) if key.code == OTHER else count
-            for key, count in counts.items()
-        ]
+    def _by_cause(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
+        """Divide a group: counts of the areas with a cause, and counts of the areas without."""
+        counts = {key: count for key, count in self.codes.items() if key.group == group}
+        if group == UNKNOWN:
+            parts = [count.divisions[0] for count in counts.values()]
+            return [part[0] for part in parts], [part[1] for part in parts]
+        codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+        without = [count for key, count in counts.items() if key.code in codes]
+        if not without:
+            return [self.groups[group]], []
+        return [count for key, count in counts.items() if key.code not in codes], without
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -132,7 +139,9 @@ class ShownFacts:
         """Whether the changes of cohorts can be shown beside the changes of groups."""
         by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
         by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
-        return self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
+        is_first = self.facts.last.publication_no == 1
+        is_safe = self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
+        return is_safe and not is_first
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
@@ -144,6 +153,7 @@ class ShownFacts:
         last = self._night(
             -1,
             self.groups,
+            codes=[*self.codes.values()],
             ages=[*(self.ages or {}).values()],
             rosters=[*rosters, *further] if rosters else [],
             persons=[*persons, *further] if persons else [],
@@ -166,25 +176,38 @@ class ShownFacts:
         number: int,
         groups: Mapping[str, ShownCount],
         *,
+        codes: Sequence[ShownCount] = (),
         ages: Sequence[ShownCount] = (),
         rosters: Sequence[ShownCount] = (),
         persons: Sequence[ShownCount] = (),
     ) -> ShownNight:
         night, small = self.facts.nights[number], self.small
-        confirmed, stale = confirmation = self._confirmation(number) or (None, None)
+        confirmation = self._confirmation(number)
         total = small.total(*_both(night.total), _restricting(groups), ages)
-        parts = [count for count in confirmation if count]
+        rows = whole(_restricting(groups), codes, ages)
         return ShownNight(
             total=total,
-            persons=_beside_range(small.total(night.persons, None, persons), total),
+            persons=_beside_range(self._persons(night.persons, persons, rows), total),
             groups=groups,
             roster=None
             if night.roster is None
-            else small.total(night.roster, None, parts, rosters),
-            confirmed=confirmed,
-            stale=stale,
+            else small.total(night.roster, None, confirmation, rosters),
+            stale=confirmation[-1] if confirmation else None,
             missing=small.count(night.missing),
         )
+
+    def _persons(self, number: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
+        """Return the shown number of persons with a restriction.
+
+        If it were the greatest that the rows allow, a row of few persons would have the most that
+        it can have. So it is shown as one of two neighbours then.
+        """
+        shown, top = self.small.total(number, None, cohorts), self.small.count(rows.most)
+        below = self.small.count(max(top.first - self.small.step, 0))
+        has_few = any(count.is_few for count in within([rows]))
+        if has_few and top.first > rows.most and below.first <= shown.first <= top.first:
+            return ShownCount(below.first, top.last, below.low, top.high)
+        return shown
 
     def _confirmation(self, number: int) -> Sequence[ShownCount]:
         """Return confirmed and stale persons of a night. Empty if they were not counted."""
@@ -231,6 +254,12 @@ def _codes_of_areas(*, has_cause: bool) -> set[str]:
     areas = [area for area in AREAS if bool(area.effect.cause) is has_cause]
     systems = {system for area in areas for system in systems_of(area.effect.code)}
     return {code.code for code in codes() if code.system in systems}
+
+
+def _of_two_areas(count: ShownCount) -> ShownCount:
+    """Divide an unknown code: an unknown part of it is of the areas with a cause."""
+    parts = [ShownCount(0, 0, 0, MANY), ShownCount(0, 0, 0, MANY)]
+    return ShownCount(count.first, count.last, count.low, count.high, [parts])
 
 
 def _both(amount: Amount) -> tuple[int, int]:

@@ -232,7 +232,9 @@ class _Queries:
             )
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
-        return tuple(sorted(days - {night.day for night in nights}))
+        # A later one has no place between the nights.
+        before = {day for day in days if day < nights[-1].day}
+        return tuple(sorted(before - {night.day for night in nights}))
 
 
 def _has_persons(cohort: Any) -> ColumnElement[bool]:

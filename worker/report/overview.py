@@ -12,7 +12,7 @@ from worker.core.model import RunStatus
 from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
 from worker.report.language import NOTHING, Language
-from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, without_rounding
+from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
 
 NIGHTS_MIN = 7
 """Minimum number of nights for a trend."""
@@ -53,6 +53,10 @@ class Overview:
         cell = self.cell(count)
         return cell.spoken if count and count.is_few else cell.text
 
+    def patients(self, count: ShownCount | None) -> str:
+        """Format a number of patients with its noun."""
+        return self.words.text("patients", n=plural(count), amount=self.prose(count))
+
     def change(self, now: ShownCount, then: ShownCount) -> str:
         """Format the change of a count in per cent. Empty if it may be rounding alone."""
         if not self._is_compared(now, then) or self._is_rounding(now, then):
@@ -65,10 +69,11 @@ class Overview:
         return self.small.least == OFF or min(now.number, then.number) >= _CHANGE_MIN
 
     def _is_rounding(self, now: ShownCount, then: ShownCount) -> bool:
-        return abs((now.number or 0) - (then.number or 0)) < self._least_change
+        return abs((now.number or 0) - (then.number or 0)) < self.least_change
 
     @property
-    def _least_change(self) -> int:
+    def least_change(self) -> int:
+        """The smallest change that is more than rounding."""
         return 1 if self.small.least == OFF else _CHANGE_STEPS_MIN * self.small.step
 
     def share(self, part: ShownCount, whole: ShownCount) -> str:
@@ -96,7 +101,7 @@ class Overview:
         numbers = [counts(night).number for night in self.shown.nights]
         return line(
             [night.day for night in facts.nights],
-            without_rounding(numbers, self._least_change),
+            numbers,
             withheld=facts.withheld,
             missed=facts.missed,
             from_zero=from_zero,
@@ -114,11 +119,11 @@ class Overview:
         last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence_of" if last.has_rate else "sentence",
-            n=1 if last.total.number == 1 else 2,  # a range or a hidden count takes the plural
+            n=plural(last.total),
             day=words.day(self.facts.last.day),
             amount=self.prose(last.total),
-            persons=self.prose(last.persons),
-            roster=self.prose(last.roster),
+            persons=self.prose(last.persons) if last.has_rate else self.patients(last.persons),
+            roster=self.patients(last.roster),
         )
         if change := self.month(lambda night: night.total):
             sentence += f", {change}"
@@ -153,8 +158,9 @@ class Overview:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
         if facts.state is SnapshotState.GAPS and facts.last.stale:
-            amount = self.prose(self.shown.last.stale)
-            yield words.text("state_gaps", when=when, stale=amount)
+            stale = self.shown.last.stale
+            amount = self.patients(stale)
+            yield words.text("state_gaps", n=plural(stale), when=when, stale=amount)
         elif facts.state is SnapshotState.GAPS:
             yield words.text("state_gaps_unknown", when=when)
         else:
@@ -162,7 +168,9 @@ class Overview:
         # A failed run does not change the figures, but a reader must know that it failed.
         latest = facts.latest
         if latest is not None and latest.status != RunStatus.PUBLISHED:
-            yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
+            began = words.moment(latest.started_at, self.zone)
+            ending = self.ending(latest)
+            yield words.text("state_since", run=latest.run_id, when=began, ending=ending)
 
     def tiles(self) -> Iterator[Tile]:
         """Yield the four most important figures."""
@@ -176,7 +184,7 @@ class Overview:
         ends = []
         if self.shown.ends is not None:
             soon = self.shown.ends.get("ends_7", self.small.count(0))
-            ends = [words.text("tile_ends", amount=self.prose(soon))]
+            ends = [words.text("tile_ends", n=plural(soon), amount=self.prose(soon))]
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
             notes = [words.text("tile_stale", amount=self.prose(last.stale))]
@@ -190,7 +198,7 @@ class Overview:
         month = self.month(count)
         return Tile(
             self.cell(count(self.shown.last)),
-            self.words.text(text),
+            self.words.text(text, n=plural(count(self.shown.last))),
             [month, *notes] if month else notes,
             self.line(count, from_zero=True),
         )
@@ -280,3 +288,8 @@ class Overview:
             [words.text("date"), words.text("total"), *titles],
             rows[::-1],
         )
+
+
+def plural(count: ShownCount | None) -> int:
+    """Return 1 for the singular. A range or a hidden count takes the plural."""
+    return 1 if count and count.number == 1 else 2

@@ -20,7 +20,7 @@ from worker.report.disclosure import RANKED_MIN, ShownNight
 from worker.report.facts import read_facts
 from worker.report.figures import GROUPS, CodeKey, ReportFacts
 from worker.report.language import LANGUAGES, NOTHING, language
-from worker.report.overview import NIGHTS_MIN, Overview
+from worker.report.overview import NIGHTS_MIN, Overview, plural
 from worker.report.parts import Cell, Row, Table, without_empty_columns
 from worker.views import Read, systems_of
 
@@ -170,7 +170,7 @@ class Page(Overview):
     def codes_lead(self, table: Table) -> str:
         """Return the text above the table: the base of shares and of changes."""
         words, then = self.words, self.facts.then
-        lead = [words.text("codes_lead")]
+        lead = [words.text("codes_lead")] if words.text("share") in table.head else []
         if then is None:
             lead.append(words.text("codes_no_then"))
         elif words.text("change") in table.head:
@@ -188,7 +188,8 @@ class Page(Overview):
     def _code_row(self, key: CodeKey, count: ShownCount, top: int) -> Row:
         then = self.shown.codes_then.get(key)
         change = self.change(count, then) if then else ""
-        if self.shown.then is not None and then is None:
+        is_change = (count.number or 0) >= self.least_change
+        if self.shown.then is not None and then is None and is_change:
             change = self.words.text("code_new")
         bar = round((count.number or 0) / (top or 1) * 100, 1)
         share = Cell(self.share(count, self.shown.last.total))
@@ -241,6 +242,11 @@ class Page(Overview):
     def expired(self) -> Table | None:
         """Return the restrictions that PTS lists after their end, by the time since it."""
         return self._by_time("expired", "age", self.shown.expired, row="ago")
+
+    def pending(self) -> str:
+        """Return the sentence about rules for future results."""
+        count = self.shown.last.of(RestrictionGroup.PENDING)
+        return self.words.text("pending", n=plural(count), amount=self.prose(count))
 
     def none(self, name: str) -> str:
         """Return the text in place of an absent table: no rows, or too few persons."""
@@ -296,9 +302,8 @@ class Page(Overview):
         share = self.confirmed(last)
         lead = [words.text("freshness_lead", share=share)] if share else []
         if self.facts.last.missing:
-            plural = 1 if last.missing.number == 1 else 2
             amount = self.prose(last.missing)
-            text = words.text("freshness_missing", n=plural, amount=amount)
+            text = words.text("freshness_missing", n=plural(last.missing), amount=amount)
             lead.append(text[0].upper() + text[1:])
         return " ".join(lead)
 

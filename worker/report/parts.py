@@ -131,21 +131,6 @@ def line(
     )
 
 
-def without_rounding(values: Sequence[int | None], least: int) -> Sequence[int | None]:
-    """Return the numbers without the changes that are smaller than ``least``.
-
-    From the last number backwards, a number stays until one differs enough, so the line ends at the
-    number beside it. 0 is never rounded, so a change from or to 0 is kept.
-    """
-    drawn: list[int | None] = []
-    last: int | None = None
-    for value in reversed(values):
-        if value is not None and (not last or not value or abs(value - last) >= least):
-            last = value
-        drawn.append(None if value is None else last)
-    return drawn[::-1]
-
-
 def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
     """Return the lowest number of an axis, and its step. Two steps cover all numbers.
 

@@ -159,3 +159,19 @@ def test_a_default_list_of_the_folder_lets_nobody_read_the_new_key(client_key, t
     assert oct(stat.S_IMODE(key.stat().st_mode)) == oct(0o640)
     with pytest.raises(OSError, match="No data available"):
         os.getxattr(key, "system.posix_acl_access")
+
+
+def test_a_rotation_by_root_leaves_the_key_with_its_account(client_key, tmp_path: Path):
+    """The service still reads the new key, others no more, and a link stays one."""
+    key, link = tmp_path / "key.jwk", tmp_path / "link.jwk"
+    key.write_bytes(b"{}")
+    key.chmod(0o644)
+    os.chown(key, STRANGER, STRANGER + 1)
+    link.symlink_to(key)
+    files = KeyFiles(link)
+    files.put_pending(client_key)
+    files.put_in_place()
+    found = key.stat()
+    assert (found.st_uid, found.st_gid) == (STRANGER, STRANGER + 1)
+    assert oct(stat.S_IMODE(found.st_mode)) == oct(0o640)
+    assert (link.is_symlink(), key.read_bytes()) == (True, client_key.document())

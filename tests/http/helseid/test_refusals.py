@@ -82,6 +82,7 @@ async def test_clock_off(ahead_s, codes, message, clients, server):
         ("dpop", {"token_type": "Bearer"}, "token_type"),
         ("bearer", {"token_type": "DPoP"}, "token_type"),
         ("dpop", {"scope": "other"}, "insufficient_scope"),
+        ("dpop", {"scope": ""}, "insufficient_scope"),
         ("dpop", {"rejected_scope": "x nhn:pts/api"}, "insufficient_scope"),
     ],
 )

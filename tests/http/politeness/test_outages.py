@@ -1,4 +1,4 @@
-"""Outages, and persons who always fail: each row of the table in docs/architecture.md.
+"""Outages, and persons who always fail: each row of the table in docs/operations.md.
 
 In virtual time: everything but sockets and clocks is the real program.
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import time
 
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from tests.support.certificates import server_context
 from tests.support.http.calls import OPTIONS, outcome, response
 from tests.support.raw_server import scripted_server
-from worker.errors import TransientError, UnavailableError
+from worker.errors import ConfigurationError, TransientError, UnavailableError
 from worker.http.transport import Transport
 
 CONNECT_S = 60.0
@@ -151,3 +152,16 @@ async def test_tls_that_never_begins(tls_options):
             url = server.url.replace("http://", "https://")
             assert await outcome(transport, url) is TransientError
     assert time.monotonic() - begin < SOON_S
+
+
+async def test_too_many_open_files():
+    """A limit of this process and no outage: 78 with its name, at once."""
+    async with Transport(OPTIONS) as transport:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        try:
+            with pytest.raises(ConfigurationError, match="too many open files") as raised:
+                await transport.post("http://127.0.0.1:9", headers={}, body=b"{}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "LimitNOFILE" in raised.value.hint

@@ -5,11 +5,12 @@ import uuid
 import msgspec
 import pytest
 
-from tests.support.http.reading import BUSY, CUT, page, reading
-from tests.support.pts_answers import OFF_ID, contract
+from tests.support.http.reading import BUSY, CUT, OPTIONS, page, reading
+from tests.support.pts_answers import OFF_ID, contract, restriction
 from tests.support.raw_server import answer
 from worker.core.contract import AreaContract
 from worker.errors import ContractError, PagingError, TransientError
+from worker.http.budget import Share
 
 PATH = contract().path
 TOKEN = {"style": "token", "field": "next", "send_as": "after"}
@@ -52,6 +53,7 @@ async def test_the_request_is_the_declared_one():
     assert [value for name, value in request.fields if name == "accept"] == ["application/hal+json"]
     assert request.headers["nhn-source-system"] == "pts-worker"
     assert request.headers["user-agent"] == "pts-sync-worker"
+    assert request.headers["accept-encoding"] == "identity"
     body = {"search": [{"kind": "PNR", "value": OFF_ID}], "take": 50}
     assert msgspec.json.decode(request.body) == body
 
@@ -93,6 +95,40 @@ async def test_a_lost_second_page():
         with pytest.raises(TransientError) as caught:
             await it.read()
     assert caught.value.attempts == 4  # one for the first page, three for the second
+
+
+@pytest.mark.promise("10")
+async def test_a_large_page_asks_for_room(monkeypatch):
+    """The room of a small one is reserved; more is granted while it arrives."""
+    grown, grow = [], Share.grow
+
+    def asked(share, bytes_max, when_granted):
+        grown.append(bytes_max)
+        grow(share, bytes_max, when_granted)
+
+    monkeypatch.setattr(Share, "grow", asked)
+    async with reading(page(*range(1, 1_001)), page(1)) as it:
+        await it.read()
+        await it.read()
+    assert grown == [OPTIONS.response_bytes_max]
+
+
+async def test_undeclared_fields_of_all_pages():
+    """Each record with one counts, on whichever page it was."""
+    records = [restriction(number) | {"newField": "x"} for number in (1, 2, 3)]
+    pages = ({"items": records[:2], "next": "a"}, {"items": records[2:], "next": None})
+    async with reading(*(answer(msgspec.json.encode(one)) for one in pages), **by_token()) as it:
+        assert dict((await it.read()).drift) == {"newField": 3}
+
+
+@pytest.mark.promise("10")
+async def test_the_size_of_all_pages(monkeypatch):
+    """Each page is small, but their sum fills the memory: the area ends at its limit."""
+    monkeypatch.setattr("worker.core.paging.RECEIVED_BYTES_MAX", 2 * len(page(1, next="a").data))
+    async with reading(*(page(n, next=f"{n}") for n in range(1, 9)), **by_token()) as it:
+        with pytest.raises(PagingError, match="bytes about one person"):
+            await it.read()
+    assert len(it.server.requests) == 3
 
 
 @pytest.mark.promise("1")

@@ -56,6 +56,16 @@ async def test_a_refusal_is_repeated_at_once():
         it.authorizer.repeats = 2
         await it.read()
     assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
+    assert (it.reader.stats.requests, it.reader.stats.retries) == (2, 1)
+    assert it.authorizer.learned == 2, "also of a refusal, whose nonce the repetition needs"
+
+
+async def test_a_probe_is_one_request_in_an_interval():
+    """A refusal of it is repeated, too, but no sooner than the next probe would be sent."""
+    async with reading(REFUSAL, page(1)) as it:
+        it.authorizer.repeats = 2
+        await it.read(probe_interval_s=10.0)
+    assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [10.0])
 
 
 async def test_another_connection_after_a_refusal():
@@ -80,14 +90,15 @@ async def test_refusals_have_an_end():
 @pytest.mark.promise("6")
 async def test_no_retry_while_nobody_can_be_read():
     """After twenty attempts in a row that failed, each request is one attempt until one works."""
-    async with reading(*[BUSY] * 22, page(1), BUSY, page(2)) as it:
+    async with reading(*[BUSY] * 20, page(1), BUSY, BUSY, page(1), BUSY, page(2)) as it:
         for _ in range(7):
             with pytest.raises(TransientError):
                 await it.read()
         assert len(it.server.requests) == 20
+        await it.read(probe_interval_s=10.0)  # a canary shows nothing of other persons
         for _ in range(2):
             with pytest.raises(TransientError):
                 await it.read()
         await it.read()
         await it.read()
-    assert len(it.server.requests) == 25
+    assert len(it.server.requests) == 26

@@ -34,6 +34,23 @@ async def test_no_request_waits_in_a_pool():
     assert ({one.status for one in answers}, server.connections) == ({200}, 40)
 
 
+async def test_no_connection_outlives_the_transport():
+    """An idle one is closed with it: a service that runs for months keeps none."""
+    closed = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(answer().data)
+        if peer.closed_by_client():
+            closed.set()
+
+    with scripted_server(script) as server:
+        async with Transport(OPTIONS) as transport:
+            await transport.post(server.url, headers={}, body=b"{}")
+            assert not closed.is_set()
+        assert await asyncio.to_thread(closed.wait, 5)
+
+
 @pytest.mark.parametrize("status", ["302 Found", "307 Temporary"])
 async def test_redirects_are_not_followed(status):
     """A redirect is an answer; what it points to never sees the token."""
@@ -52,6 +69,16 @@ async def test_only_https_leaves_the_machine(url):
     """Plain HTTP is for loopback only, and another scheme for nobody."""
     with pytest.raises(ConfigurationError):
         await post(url)
+
+
+@pytest.mark.promise("8")
+@pytest.mark.parametrize("value", ["a\r\nX-B: c", "a\nX-B: c", "a\rX-B: c", "a\0"])
+async def test_no_header_holds_another(value):
+    """A line break in a token or a declared value adds no header, and nothing is sent."""
+    async with raw_server() as server, Transport(OPTIONS) as transport:
+        with pytest.raises(ConfigurationError, match="line break"):
+            await transport.post(server.url, headers={"X-A": value}, body=b"{}")
+        assert server.requests == []
 
 
 def test_every_cipher_suite_has_forward_secrecy():

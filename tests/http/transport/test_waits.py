@@ -1,12 +1,15 @@
 """How long a request waits before it is sent again: to the millisecond, on a clock of our own."""
 
+import contextlib
 from datetime import timedelta
 from email.utils import format_datetime
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.clock import START, FakeRuntime
 from tests.support.http.reading import reading
+from tests.support.pts_answers import person
 from tests.support.raw_server import answer
 from worker.core.retry import RetryPolicy
 from worker.errors import TransientError
@@ -14,6 +17,7 @@ from worker.errors import TransientError
 pytestmark = pytest.mark.promise("7")
 
 GOOD = answer(b"[]")
+SLOW_DOWN = "Retry-After: 120"
 POLICY = RetryPolicy(attempts_max=5, wait_s_first=0.5, wait_s_max=30.0)
 
 
@@ -63,3 +67,14 @@ async def test_a_wait_is_as_long_as_was_asked_for(headers, wait_s):
 async def test_what_asks_for_no_wait(value):
     """Is repeated as any other failure."""
     assert await waits(busy(f"Date: {at(0)}", f"Retry-After: {value}"), GOOD) == [0.25]
+
+
+@pytest.mark.parametrize(("status", "is_paused"), [("200 OK", False), ("429 Too Many", True)])
+async def test_what_pauses_everyone(status, is_paused):
+    """``Retry-After`` of three persons who were refused, and not of three who were answered."""
+    async with reading(answer(b"[]", status=status, headers=(SLOW_DOWN,))) as it:
+        for number in range(3):
+            each = replace(person(), person_key=str(number))
+            with contextlib.suppress(TransientError):
+                await it.reader.read(each, "patient-safety")
+        assert it.pace.is_paused is is_paused

@@ -40,6 +40,7 @@ class FakeAuthorizer:
 
     repeats: int = 0
     made: int = 0
+    learned: int = 0
 
     @property
     def tokens(self) -> "FakeAuthorizer":
@@ -57,7 +58,7 @@ class FakeAuthorizer:
         return {"Authorization": f"DPoP {token}", "DPoP": f"proof-{self.made}"}
 
     def learn(self, url: str, response: HttpResponse) -> None:
-        pass
+        self.learned += 1
 
     def refusal(self, token: str, response: HttpResponse, number: int) -> DeniedError | None:
         is_repeated = response.status == 401 and number <= self.repeats

@@ -58,6 +58,7 @@ def active_at(at: datetime) -> str:
 def drawn_night(world: World, rng: random.Random, persons: range) -> list[PersonRead]:
     """Reads of these persons; for some of them restrictions and a cohort are drawn anew."""
     now = world.fake.now()
+    published_at = now + timedelta(seconds=1.5)  # ends and ages meet their limits to the instant
     reads = []
     for number in persons:
         cohort = (COHORTS * 2)[number % 4 + (rng.random() < 0.2)]
@@ -67,10 +68,12 @@ def drawn_night(world: World, rng: random.Random, persons: range) -> list[Person
         mine = random.Random(f"{number} {rng.random() < 0.3 and rng.random()}")
         safe = []
         for index in range(mine.randrange(4)):
-            near = now + timedelta(hours=mine.randrange(-30, 60))
-            ends = mine.choice([None, NEVER, near, now + timedelta(days=mine.randrange(-500, 500))])
+            near = published_at + timedelta(hours=mine.choice([0, mine.randrange(-30, 60)]))
+            days = mine.choice([0, 7, 30, 90, 365, mine.randrange(-500, 500)])
+            ends = mine.choice([None, NEVER, near, published_at + timedelta(days)])
             code, cause = mine.choice(CODES), mine.choice(CAUSES)
-            made = mine.choice([None, now - timedelta(days=mine.randrange(500))])
+            old = timedelta(mine.choice([30, 182, 365, mine.randrange(500)]))
+            made = mine.choice([None, published_at - old])
             columns = {"cause": cause, "source_created_at": made}
             safe.append(safety(f"s{number}-{index}", code, ends, **columns))
         private = tuple(
