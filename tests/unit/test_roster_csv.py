@@ -179,7 +179,7 @@ async def test_a_roster_that_everybody_can_change(tmp_path):
     path.chmod(0o664)
     assert await read(CsvRoster(path)) == [(A, None)]
     path.chmod(0o666)
-    with pytest.raises(ConfigurationError, match="everyone on this machine can write"):
+    with pytest.raises(ConfigurationError, match="every account on this machine can write"):
         await read(CsvRoster(path))
 
 
