@@ -76,7 +76,7 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     finally:
         folder.chmod(0o755)
     for one in ended.values():
-        assert_to_mend(one, f"{path} cannot be", "write its folder")
+        assert_to_mend(one, f"{path} cannot be", "create files in its folder")
     path.chmod(0o400)
     assert_to_mend(run(worker, "sync"), str(path), "cannot be written")
     # What SQLite has made beside it has its mode, and stays.
