@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from worker.report.parts import line, scale
+from worker.report.parts import line, scale, without_rounding
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,19 @@ def test_a_line_is_broken_where_nothing_was_published(is_withheld):
     assert drawn
     assert drawn.paths == ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"]
     assert bool(drawn.withheld) is is_withheld
+
+
+def test_a_step_of_rounding_is_not_drawn():
+    """Two steps are, as a straight segment, and each change from or to 0, which is never rounded.
+
+    The last number is the one beside the line.
+    """
+    numbers = [0, 15, 10, 5, 0, 45, 50, 55, 50, 45, None, 50, 45]
+    drawn = [0, 15, 10, 5, 0, 45, 50, 55, 50, 45, None, 45, 45]
+    assert without_rounding(numbers, 10) == drawn
+    assert without_rounding([140, 135, 140, 135], 10) == [135] * 4
+    assert without_rounding([None], 10) == [None]
+    assert without_rounding(numbers, 1) == numbers
 
 
 def test_without_a_number_there_is_no_line():

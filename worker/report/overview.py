@@ -12,7 +12,7 @@ from worker.core.model import RunStatus
 from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
 from worker.report.language import NOTHING, Language
-from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line
+from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, without_rounding
 
 NIGHTS_MIN = 7
 """Minimum number of nights for a trend."""
@@ -101,7 +101,7 @@ class Overview:
         numbers = [counts(night).number for night in self.shown.nights]
         return line(
             [night.day for night in facts.nights],
-            numbers,
+            without_rounding(numbers, self.least_change),
             withheld=facts.withheld,
             missed=facts.missed,
             from_zero=from_zero,

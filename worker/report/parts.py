@@ -131,6 +131,33 @@ def line(
     )
 
 
+def without_rounding(values: Sequence[int | None], least: int) -> Sequence[int | None]:
+    """Return the numbers without the changes that are smaller than ``least``.
+
+    From the last number backwards, a level stays until a number differs enough, so the line ends at
+    the number beside it. Two levels are joined by a straight segment, so a slow change is no cliff.
+    0 is never rounded, so a change from or to 0 is kept.
+    """
+    drawn = list(values)
+    numbers = [(place, value) for place, value in enumerate(values) if value is not None]
+    if not numbers:
+        return drawn
+    start, level = numbers[-1]
+    for place, value in reversed(numbers):
+        is_kept = not value or not level or abs(value - level) >= least
+        drawn[place] = value if is_kept else level
+        if is_kept:
+            for between in range(place + 1, start):
+                if values[between] is not None:
+                    share = (between - place) / (start - place)
+                    drawn[between] = round(value + share * (level - value))
+            level = value
+        # The segment to an earlier level begins where the numbers last were at this one.
+        if value == level:
+            start = place
+    return drawn
+
+
 def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
     """Return the lowest number of an axis, and its step. Two steps cover all numbers.
 
