@@ -77,7 +77,7 @@ def command(
     async def write() -> "Manifest":
         async with app.database() as store:
             await log_access(store, "export", purpose, view=view, since=since)
-            read = store.lasting().read
+            read = store.for_long_transactions().read
             return await export(read, out, chosen, now=app.runtime.now(), schema_revision=HEAD)
 
     manifest = cli.run(write)
