@@ -129,7 +129,11 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
             "echo 'run 2 (sync)\n  ! empty\n  ! correct it'; exit 65",
             "65: empty. correct it. First: sudo pts-admin doctor --probe",
         ),
-        (f"echo 'pts-worker: {'long words ' * 99}'; exit 78", "long words …. First: sudo "),
+        (
+            f"echo 'run 2 (sync)\n  ! {'long words ' * 99}\n  ! bad lines\n  ! correct it\n"
+            "  ! slower than configured'; exit 5",
+            "long words …. correct it. First: sudo pts-admin status",
+        ),
         ("kill -KILL $$", "137: the worker was killed. First: sudo dmesg (is memory short?)"),
         ("exec /nowhere/pts-worker", "/nowhere/pts-worker: not found. First: put the program back"),
         ("exit 78", "78: the log has no reason. First: sudo pts-admin doctor"),
