@@ -26,8 +26,7 @@ _TOTALS: Final = {
 }
 _WITHHELD: Final = (
     "run {run_id}: its reads were discarded. Any further `{kind}` reads its persons again "
-    "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
-    "tenth, not a list of restrictions: check before you accept (operations.md, Withheld)"
+    "({requests:,} requests in {time}). Before you decide, read operations.md, Withheld"
 )
 _NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
@@ -196,7 +195,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
 
 
 def _print_withheld(withheld: "Withheld") -> None:
-    """Print the counts that `--accept-removals` accepts, with examples to look up."""
+    """Print the removals of a withheld run, with examples to look up."""
     for area in withheld.areas:
         lost = f", {counted(area.lost, 'restriction')} would lose a value" if area.lost else ""
         print(
