@@ -106,8 +106,8 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     assert "1 identifier with wrong control digits → " in text
     assert "asks about another person: line 5" in text
     assert "16858399694" not in text
-    assert "1 line with a person named before and another local_ref or cohort" in text
-    assert f"the first line with others: {migrated}/roster.csv line 3" in text
+    assert "1 line of a repeated person with another local_ref or cohort" in text
+    assert f"of the first line; see {migrated}/roster.csv line 3" in text
 
 
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):

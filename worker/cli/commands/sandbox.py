@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
-They make the same checks as the real services. The folder gets a roster, keys and a configuration
-for the stand-ins. If you use a folder again, its keys and configuration are kept.
+They perform the checks of the real services. The folder gets a roster, keys and a configuration for
+the stand-ins. If you use a folder again, its keys and configuration are kept.
 
 A refused call gets the answer of NHN's sample API: 401 with `Bearer error="invalid_token"`, for
 every error of the DPoP proof.
@@ -70,7 +70,7 @@ _PORT = click.IntRange(0, 65_535)
 )
 @click.pass_obj
 def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chosen: Any) -> None:
-    """Serve them until stopped.
+    """Serve the stand-ins until stopped.
 
     Args:
         chosen: further fields of ``SandboxOptions``, each an option of that name.
