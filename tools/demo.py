@@ -58,7 +58,7 @@ WHERE restriction_id = (
 )
 ORDER BY seq DESC LIMIT 2
 """
-"""The last two changes of the restriction with most changes, of a person without stale areas."""
+"""The last two changes of the most changed restriction, of a person without stale areas."""
 _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {

@@ -42,8 +42,8 @@ def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str 
 
     Failures with the same reason are one line of the table, with the number of persons and the
     time of the first failure. Below 20 failures, or with `--all`, each failure follows on a line of
-    its own, the oldest first: the person, the attempts of the last read, and the runs in a row that failed.
-    `--json` always has all failures.
+    its own, the oldest first: the person, the attempts of the last read, and the runs in a row that
+    failed. `--json` always has all failures.
 
     The person is the roster's reference, else the start of the pseudonym. Without a reference and
     without pseudonyms it is a row number, because identifiers are never printed. Every `sync` tries

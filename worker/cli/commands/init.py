@@ -21,7 +21,7 @@ _QUESTION: Final = "PTS over the internet (test-internet) or over Helsenett (tes
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example.
 # Remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
-# Relative paths are resolved against its folder. Durations are written as 30s, 15m, 12h, 1d or 1h30m.
+# Relative paths are resolved against its folder. Durations are 30s, 15m, 12h, 1d or 1h30m.
 # `pts-worker config show` shows each value and its origin, `pts-worker config check` all errors.
 #
 # Every installation sets these six keys. Each is at the top of its section:"""
@@ -38,8 +38,8 @@ def command(cli: options.Cli, *, out: Path) -> None:
     On a terminal it asks for the environment of PTS, unless you give it with `--set`. Press Enter
     for the value in brackets. The output ends with the client's public key, and the steps to
     register it in HelseID's self-service. An existing configuration is never overwritten, and
-    existing keys are used. With `--set api.base_url=URL`, also give `--set helseid.issuer=URL`: then the file has
-    no environment.
+    existing keys are used. With `--set api.base_url=URL`, also give `--set
+    helseid.issuer=URL`: then the file has no environment.
 
     Example: `pts-worker init --out worker.toml`
     """
