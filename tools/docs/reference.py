@@ -128,7 +128,7 @@ _COMMANDS: Final = """# Commands
 _COMPLETION: Final = """
 ## Completion
 
-Shells complete commands, options and their values. Load the completion in your shell's start-up file:
+Shells complete commands, options and their values. Load the completion in the start-up file:
 
 ```sh
 eval "$(_PTS_WORKER_COMPLETE=bash_source pts-worker)"    # bash: ~/.bashrc
