@@ -464,8 +464,8 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{}", "not an OpenAPI 3 document"),
-        (b"<!DOCTYPE html><html>", "not an OpenAPI 3 document"),
+        (b"{}", "not OpenAPI 3"),
+        (b"<!DOCTYPE html><html>", "not OpenAPI 3"),
         (b'{"swagger": "2.0"}', "a Swagger 2.0 document"),
         (b"swagger: '2.0'", "a Swagger 2.0 document"),
         (b"openapi: 3.0.0\npaths: [", 'in "<byte string>", line 3, column 1'),

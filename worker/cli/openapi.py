@@ -66,7 +66,7 @@ class OpenApi:
             hint = "convert it first: `npx swagger2openapi FILE --outfile openapi3.json`"
             raise DataContractError("a Swagger 2.0 document, not OpenAPI 3", hint=hint)
         if not member(self._document, "openapi", str).startswith("3"):
-            raise DataContractError("not an OpenAPI 3 document", hint="it begins with `openapi: 3`")
+            raise DataContractError("not OpenAPI 3", hint="give its JSON or YAML, not a web page")
         self._base_path = base_path.rstrip("/")
         self._schemas = Schemas(self._document, _VALUES_MAX)
         self.operations = [*self._read_operations()]
