@@ -57,8 +57,13 @@ async def learn(app: App) -> dict[str, Proposal]:
                 for area in answers if size <= _BYTES_MAX else ():
                     answers[area].append(await reader.ask(person, area.name))
                     size += len(answers[area][-1].body)
-        proposals = {a.name: learned(a, contract[a.name], answers[a]) for a in answers}
-        proposed = {area: made.contract for area, made in proposals.items() if made.contract}
+        proposals = {
+            area.name: learned(area, contract[area.name], responses)
+            for area, responses in answers.items()
+        }
+        proposed = {
+            name: proposal.contract for name, proposal in proposals.items() if proposal.contract
+        }
         async with app.reader(app.pace(), {**contract, **proposed}, attempts_max=2) as reader:
             for name in proposed:
                 await _prove(reader, persons, name, proposals[name])

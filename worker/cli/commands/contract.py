@@ -142,7 +142,9 @@ def _report(
     from worker.files import named_faults, write_new
 
     in_force = app.contract()
-    proposed = {area: made.contract for area, made in proposals.items() if made.contract}
+    proposed = {
+        area: proposal.contract for area, proposal in proposals.items() if proposal.contract
+    }
     text, todos = contract_toml({**in_force, **proposed}, in_force, proposals)
     if out is not None and proposed:
         with named_faults(out):
