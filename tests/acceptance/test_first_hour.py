@@ -86,7 +86,7 @@ def test_a_list_may_be_written_as_in_toml(setup: Path, capsys: pytest.CaptureFix
 
 
 def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.CaptureFixture[str]):
-    """Two lines of one person, wrong control digits, and a key that others can read."""
+    """Two lines of one person, wrong check digits, and a key that others can read."""
     (migrated / "roster.csv").write_text(
         "off_id,cohort\n16858399649,North\n16858399649,South\n16858399649,North\n"
         "16858399694,North\n"
@@ -103,7 +103,7 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     text = said(capsys, "--config", f"{migrated}/worker.toml", "doctor", *key, *words, code=69)
     assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
     assert "2 persons, 4 requests" in text
-    assert "1 identifier with wrong control digits → " in text
+    assert "1 identifier with wrong check digits → " in text
     assert "asks about another person: line 5" in text
     assert "16858399694" not in text
     assert "1 line of a repeated person with another local_ref or cohort" in text

@@ -301,7 +301,7 @@ async def check_roster(app: App, warnings: Warnings) -> str:
     if counts.wrong_digits:
         lines = ", ".join(counts.first_wrong_digits)
         remedy = f"correct mistyped ones, which ask about other persons: {lines}"
-        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong control digits"] = remedy
+        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     if isinstance(roster, CsvRoster):

@@ -69,7 +69,7 @@ def roster_warnings(
         )
     if wrong := progress.checksum_warnings:
         yield (
-            f"{counted(wrong, 'identifier')} of the roster with wrong control digits "
+            f"{counted(wrong, 'identifier')} of the roster with wrong check digits "
             f"({', '.join(progress.first_checksum_warnings)}): PTS was asked all the same; if one "
             f"is mistyped, {_MISTYPED[judges_departures]}"
         )
