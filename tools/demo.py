@@ -229,8 +229,8 @@ def _wait(sandbox: RunningSandbox) -> None:
 
 
 def _say(text: str) -> None:
-    shown = fitted(text, sys.stdout, hanging=0)
-    print(f"\n\033[1m{shown}\033[0m" if sys.stdout.isatty() else f"\n{shown}", flush=True)
+    wrapped = fitted(text, sys.stdout, hanging=0)
+    print(f"\n\033[1m{wrapped}\033[0m" if sys.stdout.isatty() else f"\n{wrapped}", flush=True)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def learned(
         proposal.note("path", text)
         return proposal
     headers = [response.headers for response in responses if response.status == _OK]
-    counts = {name: sum(name in each for each in headers) for name in TELLING}
+    counts = {name: sum(name in names for names in headers) for name in TELLING}
     fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
     proposal.read(documents[_OK], fields, statuses)
     return proposal

@@ -74,18 +74,18 @@ class OpenApi:
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
         """The possible search operations of an area, the likeliest first. All if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
-        for each in self.operations:
-            path, is_in_force = each.path, each.path == in_force.path
-            names = plain(path), plain(member(each.levels[1], "operationId", str))
+        for operation in self.operations:
+            path, is_in_force = operation.path, operation.path == in_force.path
+            names = plain(path), plain(member(operation.levels[1], "operationId", str))
             matches = [is_in_force or word in "".join(names) for word in words]
             is_search = is_in_force or any(map(_SEARCH.search, names))
-            operation = each._replace(is_named=any(matches) and is_search)
+            candidate = operation._replace(is_named=any(matches) and is_search)
             version = [int(n) for text in _VERSION.findall(path)[-1:] for n in text.split(".")]
-            rank = operation.is_likely, operation.can_be_called, is_search, matches
-            ranked.append(((any(matches), *rank, not operation.remark, version), operation))
+            rank = candidate.is_likely, candidate.can_be_called, is_search, matches
+            ranked.append(((any(matches), *rank, not candidate.remark, version), candidate))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
-        named = [operation for rank, operation in ranked if rank[0]]
-        return named or [operation for _, operation in ranked]
+        named = [candidate for rank, candidate in ranked if rank[0]]
+        return named or [candidate for _, candidate in ranked]
 
     def proposal(
         self,
@@ -103,7 +103,7 @@ class OpenApi:
             row = {"operation": operation.name, "server": operation.server, "remark": remark}
             proposal.operations.append(row)
         if chosen is None:
-            refused = [f"{each.name} ({each.remark})" for each in others if each.is_named]
+            refused = [f"{other.name} ({other.remark})" for other in others if other.is_named]
             text = f"the worker cannot call {listed(refused)}. To choose another"
             text = text if refused else "no operation is clearly the search of this area"
             proposal.note("path", f"{text}: use --{area.table.rpartition('_')[2]} PATH")
@@ -111,7 +111,7 @@ class OpenApi:
         proposal.table["path"] = chosen.path
         if chosen.remark:
             proposal.note("path", f"this operation: {chosen.remark}", [chosen.path])
-        rivals = [each.name for each in others if each.is_likely and not each.remark]
+        rivals = [other.name for other in others if other.is_likely and not other.remark]
         if rivals and chosen.is_likely:
             text = f"the document also has {listed(rivals)}: check which one to use"
             proposal.note("path", text, [chosen.path])

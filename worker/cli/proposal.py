@@ -141,8 +141,8 @@ class Proposal:
         if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
             return
         persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
-        body_fields = [each for each in self.parameters if each.place == "body"]
-        required = [each.name for each in body_fields if each.is_required]
+        body_fields = [parameter for parameter in self.parameters if parameter.place == "body"]
+        required = [parameter.name for parameter in body_fields if parameter.is_required]
         if not persons and len(required) == 1:
             persons, text = required, f"{required[0]!r} is the only required field"
             self.note("body", f"{text}: check that it takes the person's identifier", required)
@@ -271,16 +271,18 @@ class Proposal:
 
     def _paging(self, roles: Mapping[str, str]) -> dict[str, Any] | None:
         """The style of paging that the fields of answers and requests suggest."""
-        parameters = [each for each in self.parameters if each.place != "headers"]
+        parameters = [parameter for parameter in self.parameters if parameter.place != "headers"]
         for style, model in STYLES.items():
             keys, field = model.model_fields, roles.get(style)
-            matching = [each for each in parameters if style in each.roles]
+            matching = [parameter for parameter in parameters if style in parameter.roles]
             if field or (matching and style in {"page", "offset"}):
                 is_sent = "send_as" in keys
                 request = self._page_request(style, field or "", matching) if is_sent else {}
                 paging = {**request, **roles, "style": style, "field": field}
                 return {key: paging[key] for key in keys if paging.get(key) is not None}
-        sizes = [each.name for each in parameters if _SIZE.fullmatch(plain(each.name))]
+        sizes = [
+            parameter.name for parameter in parameters if _SIZE.fullmatch(plain(parameter.name))
+        ]
         if sizes:
             text = f"a request can have {listed(sizes)}, but no parameter asks for the next page"
             self.note("paging", text, [])
@@ -291,7 +293,9 @@ class Proposal:
     ) -> dict[str, Any]:
         """The keys that a request for a page needs, from the document or the contract in force."""
         in_force, name = self._in_force.paging, field.rpartition(".")[2]
-        for parameter in sorted(parameters, key=lambda each: plain(each.name) != plain(name))[:1]:
+        for parameter in sorted(
+            parameters, key=lambda parameter: plain(parameter.name) != plain(name)
+        )[:1]:
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
             request = {"send_as": parameter.name, "send_in": parameter.place}
             return request | ({"first": 0} if first == 0 else {})

@@ -53,12 +53,12 @@ def command(cli: options.Cli, *, out: Path) -> None:
         values["api.environment"] = _environment()
     if "roster.url" not in values:
         values.setdefault("roster.path", "roster.csv")
-    made = _make_keys(out.parent, cli.flags)
+    created = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
     jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
     with named_faults(out):
         write_new(out, settings_toml(values).encode())
-    document = {"file": str(out.absolute()), "made": made, "public_jwk": jwk}
+    document = {"file": str(out.absolute()), "made": created, "public_jwk": jwk}
     cli.emit(document, lambda: _print(out, values, document))
 
 
@@ -92,9 +92,9 @@ def _make_keys(folder: Path, flags: Mapping[str, Any]) -> list[str]:
     # Never overwrite a key: with a new pseudonym key, no stored row matches its person.
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
-        made = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
+        content = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
         with named_faults(file):
-            write_new(file, made)
+            write_new(file, content)
     return [str(file.absolute()) for file in missing.values()]
 
 

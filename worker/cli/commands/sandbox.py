@@ -33,8 +33,8 @@ Each of the `faults` is an object with an `action`: {", ".join(Action)}.
 requests, and `status`, `body`, `headers`, `slow_s` and `skew_s` define the answer. Example for two
 persons: `{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
 
-Requests and answers follow the contract (`contract show`). `--contract` sets another one, also in
-the configuration. A request that differs from the contract gets 400.
+Requests and answers follow the contract (`contract show`). `--contract` sets another one, and
+writes it to the configuration. A request that differs from the contract gets 400.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
