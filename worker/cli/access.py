@@ -147,13 +147,13 @@ async def log_access(
         os_user=account,
         login_user=_login_user(account),
         host=socket.gethostname(),
-        command=" ".join([command, *map(shlex.quote, _words(options))]),
+        command=" ".join([command, *map(shlex.quote, _arguments(options))]),
         purpose=purpose,
     )
     await record_access(database, access, person_key=person_key)
 
 
-def _words(options: Mapping[str, object]) -> Iterator[str]:
+def _arguments(options: Mapping[str, object]) -> Iterator[str]:
     for name, value in options.items():
         for part in value if isinstance(value, tuple) else (value,):
             if part is not None:

@@ -169,9 +169,9 @@ async def _apply_retention(
 ) -> None:
     """Delete old versions and accesses. An error is only logged."""
     # The run is published, and the next run tries again.
-    kept, until = app.settings.retention.versions, last.published_at if last else None
+    retention, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=kept, until=until, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=retention, until=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -80,11 +80,11 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
         (
             area,
             kind,
-            len({failure.person_id for failure in alike}),
-            f"{min(failure.first_at for failure in alike):%Y-%m-%d %H:%M}",
+            len({failure.person_id for failure in group}),
+            f"{min(failure.first_at for failure in group):%Y-%m-%d %H:%M}",
             reason,
         )
-        for (area, kind, reason), alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+        for (area, kind, reason), group in sorted(groups.items(), key=lambda pair: -len(pair[1]))
     ]
     print_table(("area", "kind", "persons", "since UTC", "reason"), table)
     if not shows_all and len(failures) >= _LISTED_BELOW:
