@@ -79,7 +79,7 @@ def test_a_reference_or_cohort_that_is_an_identifier(
     standin: Standin, worker: Installation
 ) -> None:
     """It is masked, the summary says so, and no fact names it."""
-    own, other = "02867599994", "01858299949"  # with right control digits
+    own, other = "02867599994", "01858299949"  # with right check digits
     wrong = "02867599995"
     for off_id in (own, other, wrong):
         person(standin, 0, off_id=off_id)
@@ -116,8 +116,8 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     (warning,) = (reason for reason in ended.run["reasons"] if "a different cohort" in reason)
     assert warning.startswith(f"{2 * PERSONS} lines of the roster with a different cohort")
     assert "(line 3, line 5, line 7, line 9, line 11, …): the first line" in warning
-    (warning,) = (reason for reason in ended.run["reasons"] if "control digits" in reason)
-    assert re.search(r" control digits \((line \d+, ){5}…\): they were sent to PTS", warning)
+    (warning,) = (reason for reason in ended.run["reasons"] if "check digits" in reason)
+    assert re.search(r" check digits \((line \d+, ){5}…\): they were sent to PTS", warning)
     everyone_was_read_once(standin)
     standin.people[again[0]][SAFETY].clear()
     assert worker.sync().run["totals"]["rows_closed"] == 1

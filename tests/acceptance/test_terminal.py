@@ -269,7 +269,7 @@ def test_init_asks(worker: Installation):
     shown = " ".join(shown.split())
     for name, kid in (("helseid.jwk.json", True), ("pseudonym.key", False)):
         assert (worker.folder / "new" / name).stat().st_mode & 0o777 == 0o600
-        assert f"new/{name} made" in shown
+        assert f"new/{name} created" in shown
         if kid:
             assert json.loads((worker.folder / "new" / name).read_bytes())["kid"] in shown
     steps = (

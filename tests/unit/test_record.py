@@ -283,7 +283,7 @@ def test_identifiers_in_texts_are_masked(text):
     ],
 )
 def test_ids_lose_the_own_identifier(own, value, key):
-    """Whatever its control digits; a number has lost its leading zero."""
+    """Whatever its check digits; a number has lost its leading zero."""
     document = restriction(id=value, createdBy={"role": value}, patientSafetyObject=None)
     (record,) = RecordReader(SAFETY, contract(person=[])).read([document], person(own)).records
     assert (record.key, own[1:] in columns_of(record)["created_by"]) == (key, False)

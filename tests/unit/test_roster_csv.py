@@ -214,7 +214,7 @@ async def test_memory_is_flat(tmp_path):
     assert peak < 1_000_000
     warned, bad = lines
     assert isinstance(warned, RosterEntry)
-    assert not warned.checksum_ok, "control digits that do not add up are a warning"
+    assert not warned.checksum_ok, "check digits that do not add up are a warning"
     assert isinstance(bad, RosterLineError)
     assert Path(bad.where).name == "roster.csv line 4004", "in later chunks, too"
 

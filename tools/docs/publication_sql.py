@@ -101,14 +101,14 @@ _CLAUSE: Final = re.compile(
 """The words that begin a line."""
 _HEAD: Final = f"""# The statements of a publication
 
-A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, but for functions with other names.
+A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, except that some functions have other names.
 
 Before the first statement, the transaction renews the lease. If another process has the lease, the transaction ends here. On PostgreSQL it then analyses the tables of drafts, sets `work_mem` to 64 MB and turns `jit` off. After the counts, the guard decides: a withheld run rolls back. The content of a published version never changes. A version is only closed, and `person` and `person_area` are updated.
 """  # noqa: E501
 
 
 def publication_page() -> str:
-    """Each statement with the sentence that its function has."""
+    """Each statement with the summary of its function's docstring."""
     page = _HEAD
     for title, functions in STEPS.items():
         page += f"\n## {title}\n\n{_NOTES[title]}\n"

@@ -1,6 +1,6 @@
 """Types for national identifiers and pseudonym keys that never print, and keyed pseudonyms.
 
-An identifier is eleven digits (pts reference, 9). Wrong control digits are only a warning, because
+An identifier is eleven digits (pts reference, 9). Wrong check digits are only a warning, because
 synthetic numbers, felles hjelpenummer and future numbers follow other rules. No sex or date of
 birth is derived from an identifier.
 """

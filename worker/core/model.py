@@ -23,7 +23,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
         off_id: the identifier, 11 digits.
         local_ref: the organisation's own reference, if any.
         cohort: the person's group for counting, if any: a clinic, a department.
-        checksum_ok: false if the control digits are wrong. This is only a warning: synthetic and
+        checksum_ok: false if the check digits are wrong. This is only a warning: synthetic and
             future identifiers fail today's rules (pts reference, section 9).
         is_h_number: the identifier has the pattern of an H-number.
     """

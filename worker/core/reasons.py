@@ -70,7 +70,7 @@ def roster_warnings(
         )
     if wrong := progress.checksum_warnings:
         yield (
-            f"{counted(wrong, 'identifier')} of the roster with wrong control digits "
+            f"{counted(wrong, 'identifier')} of the roster with wrong check digits "
             f"({', '.join(progress.first_checksum_warnings)}): they were sent to PTS; if one "
             f"is mistyped, {_MISTYPED[judges_departures]}"
         )

@@ -40,7 +40,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
     from worker.store.runs.lease import held_lease
 
     app, off_id = ask_person(cli)
-    question = "Erase everything that is stored of this person? It cannot be undone."
+    question = "Erase everything that is stored about this person? It cannot be undone."
     if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
         raise StoppedError("not confirmed; nothing was erased")
 

@@ -25,7 +25,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
 
 
 @click.command("report", cls=options.Command)
-@click.option("--out", type=options.path, required=True, help="The file.")
+@click.option("--out", type=options.path, required=True, help="The HTML file to write.")
 @click.option(
     "--language",
     type=click.Choice(["nb", "nn", "en"]),

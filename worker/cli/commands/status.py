@@ -25,7 +25,7 @@ _TOTALS: Final = {
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
-    "run {run_id}: its reads were discarded. Any further `{kind}` reads its persons again "
+    "run {run_id}: its reads were discarded. Another `{kind}` reads its persons again "
     "({requests:,} requests in {time}). Before you decide, read operations.md, Withheld"
 )
 _NO_REFERENCE: Final = "(no reference)"
@@ -53,9 +53,9 @@ def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed:
     The last full run read all persons, so the age of the snapshot is counted from it. Readers see
     the last publication, which is newer if a backfill ran later.
 
-    If the last run was withheld, examples follow of restrictions that it would remove, by the
-    roster's reference and the restriction's id. `--max-age` omits them, because a monitor writes
-    its output to logs and mail.
+    If the last run was withheld, the output ends with examples of the restrictions that it would
+    remove: the roster's reference and the restriction's id. `--max-age` omits them, because a
+    monitor writes its output to logs and mail.
 
     Example: `pts-worker status --max-age 36h`
     """
@@ -106,7 +106,7 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
-            # A monitor writes this to logs and mail, where no reference of a person belongs.
+            # A monitor writes this to logs and mail, which must not contain references of persons.
             "withheld": None if max_age else await store.read(queries.withheld_run),
             "runs": await store.read(queries.last_runs, runs),
         }
