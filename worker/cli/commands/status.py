@@ -38,7 +38,7 @@ _DEPARTED: Final = (
 @click.option(
     "--max-age",
     type=options.duration,
-    help="Exit 3 if the last full run is older than this, e.g. 36h.",
+    help="Exit 3 if the last publication of a full run is older than this, e.g. 36h.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="How many runs to show.")
 @click.option(
@@ -50,8 +50,8 @@ _DEPARTED: Final = (
 def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed: bool) -> int:
     """Show recent runs, snapshot age and failures.
 
-    The last full run read all persons, so the age of the snapshot is counted from it. Readers see
-    the last publication, which is newer if a backfill ran later.
+    The age of the snapshot is counted from the last published full run, which read all persons.
+    Readers see the last publication, which is newer if a backfill ran later.
 
     If the last run was withheld, the output ends with examples of the restrictions that it would
     remove: the roster's reference and the restriction's id. `--max-age` omits them, because a
