@@ -130,8 +130,10 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
             "65: empty. correct it. First: sudo pts-admin doctor --probe",
         ),
         (
-            f"echo 'run 2 (sync)\n  ! {'long words ' * 99}\n  ! bad lines\n  ! correct it\n"
-            "  ! slower than configured'; exit 5",
+            (
+                f"echo 'run 2 (sync)\n  ! {'long words ' * 99}\n  ! bad lines\n  ! correct it\n"
+                "  ! slower than configured'; exit 5"
+            ),
             "long words …. correct it. First: sudo pts-admin status",
         ),
         ("kill -KILL $$", "137: the worker was killed. First: sudo dmesg (is memory short?)"),
