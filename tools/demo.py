@@ -58,7 +58,7 @@ WHERE restriction_id = (
 )
 ORDER BY seq DESC LIMIT 2
 """
-"""The last two changes of the restriction with most changes, of a person without stale areas."""
+"""The last two changes of the most changed restriction, of a person without stale areas."""
 _EXPLAINED: Final = 24
 """Lines of ``explain`` that the demo shows."""
 _COUNTS: Final = {
@@ -229,8 +229,8 @@ def _wait(sandbox: RunningSandbox) -> None:
 
 
 def _say(text: str) -> None:
-    shown = fitted(text, sys.stdout, hanging=0)
-    print(f"\n\033[1m{shown}\033[0m" if sys.stdout.isatty() else f"\n{shown}", flush=True)
+    wrapped = fitted(text, sys.stdout, hanging=0)
+    print(f"\n\033[1m{wrapped}\033[0m" if sys.stdout.isatty() else f"\n{wrapped}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python tools/untested.py COMMAND [-- COMMAND ...]
 
-If the machine lacks a program, the part prints a line with NOT TESTED. pytest prints a line for
-skipped tests. With ``CI_STRICT=1`` either is an error unless ``.ci/untested`` lists it: a piece of
-the text, two spaces, ``#`` and the reason. The last printed line is their number. Exit code 1 if a
-command failed, or if strict and a part is not listed.
+A command that needs a missing program prints a line with NOT TESTED, and pytest prints a line for
+skipped tests. With ``CI_STRICT=1``, these lines are errors unless ``.ci/untested`` lists them: a
+piece of the text, two spaces, ``#`` and the reason. The last printed line is the number of untested
+parts. Exit code 1 if a command failed, or if ``CI_STRICT`` is set and a part is not listed.
 """
 
 import os
@@ -57,7 +57,7 @@ def named() -> Iterator[str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the commands. See the module."""
+    """Run the commands, and return the exit code."""
     untested: dict[str, int] = {}
     failed = [" ".join(command) for command in split(words) if run(command, untested)]
     excused = tuple(named())

@@ -1,7 +1,7 @@
 """Masks identifiers (pts reference, 9), tokens, keys and passwords in texts.
 
 Stored texts, log lines, messages and errors are all masked here. An identifier is eleven digits
-with valid control digits, together or with one space, dash, dot, stroke or underscore between the
+with valid check digits, together or with one space, dash, dot, stroke or underscore between the
 usual groups. Encoded, spelled-out or oddly split identifiers are not found. Therefore only declared
 fields are stored.
 """
@@ -48,7 +48,7 @@ _SECRETS: Final = re.compile(
 
 
 def checksum_ok(digits: str) -> bool:
-    """Whether both control digits are correct, by today's rule or that of 2032."""
+    """Whether both check digits are correct, by today's rule or that of 2032."""
     figures = list(map(int, digits))
     return (
         sum(map(mul, _WEIGHTS_2, figures)) % _MODULUS == 0
@@ -60,7 +60,7 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
     """The text with each identifier in it replaced by ``MASK``.
 
     Args:
-        off_id: the identifier of the person being read. It is masked even if its control digits
+        off_id: the identifier of the person being read. It is masked even if its check digits
             are wrong, also within longer numbers.
     """
     if len(text) < LENGTH:
@@ -83,7 +83,7 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
 def masked(text: str) -> str:
     """The text for a log, a message or an error, without identifiers and secrets.
 
-    Eleven or more digits in a row are masked even if the control digits are wrong. Digests, UUIDs
+    Eleven or more digits in a row are masked even if the check digits are wrong. Digests, UUIDs
     and times are kept.
     """
     pieces = _KEPT.split(text)

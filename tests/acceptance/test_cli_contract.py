@@ -154,7 +154,7 @@ def test_learn(unlike: Standin, tmp_path: Path, sqlite_url: str):
     text, ended, unasked = calls(worker, ("contract learn", lines), *texts.items())
     assert (text.code, ended.code, unasked.code) == (65, 65, 2), text.err
     assert "nothing is proposed for patient-privacy" in text.err
-    assert "or has only a header\n  → one synthetic identifier a line: `pts-" in unasked.err
+    assert "or has only a header\n  → one synthetic identifier per line: `pts-" in unasked.err
     shown = text.out + text.err + ended.out + ended.err + (tmp_path / "p.toml").read_text()
     assert not any(one in shown for one in (*unlike.people, "SECRET-VALUE", *unlike.tokens))
     assert "status 400: 3 with errors.offId[], title" in text.out
@@ -220,7 +220,7 @@ def test_learn_refuses_the_answers_that_doctor_refuses(
         "1 person cannot be read: source_created_at: a time without an offset; declare "
         "`naive_times` in the contract (at [])"
     )
-    assert "1 was requested, another page was returned" in points[PRIVACY, "paging"]
+    assert "1 was requested, but another page was returned" in points[PRIVACY, "paging"]
     assert probed.code == 65
     standin.everybody = lambda _ask: http([privacy], status="201 Created")
     (learned,) = calls(worker, ("contract learn --json", OFF_ID))

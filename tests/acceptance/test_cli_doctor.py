@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
     assert states(scarce)["database"] == "WARN"
     line = line_of(scarce, "database")
     assert f"only 1 MiB are free on the disk of {small / 'pts.db'}" in line["text"]
-    assert "make room" in line["hint"]
+    assert "free some space" in line["hint"]
     assert states(full)["database"] == "WARN"
     assert "only 0 KiB are free" in line_of(full, "database")["text"]
 
@@ -163,7 +163,7 @@ def test_little_room_and_an_h_number(worker: Installation):
     assert "an H-number is not sent to PTS" in line_of(h_number, "PTS probe")["text"]
     scarce = replace(worker, constants={"worker.store.sqlite._ROOM_MIN": 1 << 62}).run("doctor")
     line = line_of(scarce, "database")
-    assert (line["state"], line["hint"]) == ("WARN", "make room on that disk")
+    assert (line["state"], line["hint"]) == ("WARN", "free some space on that disk")
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
@@ -193,7 +193,7 @@ def test_an_address_beside_the_environment(worker: Installation):
     ended = worker.run("doctor", *given.split())
     line = line_of(ended, "configuration")
     assert line["state"] == "WARN"
-    assert "api.environment is production, but api.base_url is another's" in line["text"]
+    assert "api.environment is production, but api.base_url belongs to another" in line["text"]
     assert f"telemetry.textfile: there is no folder {worker.folder / 'none'}" in line["text"]
 
 

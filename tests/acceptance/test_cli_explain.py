@@ -9,7 +9,7 @@ from tests.support.two_runs import changed, failing, identifier
 
 STRANGER = "16858399649"
 MISTYPED = "16858399641"
-"""With wrong control digits."""
+"""With wrong check digits."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     """
     assert (ends["stranger"].code, ends["stranger"].document["is_known"]) == (0, False)
     assert ends["stranger as text"].out == "no person with this identifier is stored\n"
-    assert "Its control digits are wrong: check the number" in ends["mistyped"].out
+    assert "Its check digits are wrong: check the number" in ends["mistyped"].out
     assert ends["other key"].code == 78
     assert "not the key" in ends["other key"].message
     assert ends["nine digits"].code == 2

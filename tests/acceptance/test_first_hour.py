@@ -86,7 +86,7 @@ def test_a_list_may_be_written_as_in_toml(setup: Path, capsys: pytest.CaptureFix
 
 
 def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.CaptureFixture[str]):
-    """Two lines of one person, wrong control digits, and a key that others can read."""
+    """Two lines of one person, wrong check digits, and a key that others can read."""
     (migrated / "roster.csv").write_text(
         "off_id,cohort\n16858399649,North\n16858399649,South\n16858399649,North\n"
         "16858399694,North\n"
@@ -103,11 +103,11 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     text = said(capsys, "--config", f"{migrated}/worker.toml", "doctor", *key, *words, code=69)
     assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
     assert "2 persons, 4 requests" in text
-    assert "1 identifier with wrong control digits → " in text
-    assert "asks about another person: line 5" in text
+    assert "1 identifier with wrong check digits → " in text
+    assert "ask about other persons: line 5" in text
     assert "16858399694" not in text
-    assert "1 line with a person named before and another local_ref or cohort" in text
-    assert f"the first line with others: {migrated}/roster.csv line 3" in text
+    assert "1 line of a repeated person with another local_ref or cohort" in text
+    assert f"of the first line; see {migrated}/roster.csv line 3" in text
 
 
 def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
@@ -127,15 +127,15 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
     next_commands = re.findall(r"own.toml (db upgrade|config check|doctor)", text)
     assert next_commands == ["db upgrade", "config check", "doctor"]
-    assert re.findall(r"(\S+) made", text) == [
+    assert re.findall(r"(\S+) created", text) == [
         f"{Path.cwd()}/{name}" for name in ("helseid.jwk.json", "pseudonym.key")
     ]
     keys = [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]
     text = said(capsys, "init", "--out", "other.toml", code=0)
-    assert " made" not in text
+    assert " created" not in text
     assert keys == [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]
     own = ("--set", "helseid.private_jwk_file=/nowhere/key")
-    assert "made" not in said(capsys, "init", "--out", "elsewhere.toml", *own, code=0)
+    assert "created" not in said(capsys, "init", "--out", "elsewhere.toml", *own, code=0)
     assert oct(Path("own.toml").stat().st_mode & 0o777) == "0o600"
     text = Path("own.toml").read_text()
     for name in KEYS:
@@ -171,7 +171,7 @@ def test_config_check_reads_what_a_sync_needs(setup: Path, capsys: pytest.Captur
     }
     words = [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
     words = ["--config", f"{setup}/worker.toml", "config", "check", *words]
-    assert "keys and contract can be used" in said(capsys, *words, code=0)
+    assert "keys and contract are valid" in said(capsys, *words, code=0)
     names = ("key.json", "ca.pem", "pts.toml")
     for name in names:
         (setup / name).write_text("{")

@@ -147,7 +147,7 @@ def test_a_terminal_shows_what_the_summary_does_not_say(worker: Installation, se
     assert [event for event in ("run.", "area.unread", "helseid.") if event in shown] == []
     lines = lines_of(shown)
     assert [line for line in lines if len(line) > 80] == []
-    assert any(line.startswith("! the most frequent, patient-") for line in lines)
+    assert any(line.startswith("! most frequent in patient-") for line in lines)
 
 
 def test_an_area_that_is_given_up_is_in_the_summary_alone(worker: Installation):
@@ -269,7 +269,7 @@ def test_init_asks(worker: Installation):
     shown = " ".join(shown.split())
     for name, kid in (("helseid.jwk.json", True), ("pseudonym.key", False)):
         assert (worker.folder / "new" / name).stat().st_mode & 0o777 == 0o600
-        assert f"new/{name} made" in shown
+        assert f"new/{name} created" in shown
         if kid:
             assert json.loads((worker.folder / "new" / name).read_bytes())["kid"] in shown
     steps = (

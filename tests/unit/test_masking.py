@@ -65,7 +65,7 @@ def test_a_pseudonym_stays_in_a_log():
     ],
 )
 def test_what_is_stored_keeps_other_numbers(text):
-    """Eleven digits with wrong control digits, a UUID, a time; but never the person's own."""
+    """Eleven digits with wrong check digits, a UUID, a time; but never the person's own."""
     assert (mask_identifiers(text), mask_identifiers("16858399640", "16858399640")) == (text, "***")
 
 

@@ -1,4 +1,4 @@
-"""The form and control digits of identifiers. All vectors are synthetic (pts reference, 9)."""
+"""The form and check digits of identifiers. All vectors are synthetic (pts reference, 9)."""
 
 import pytest
 from hypothesis import given

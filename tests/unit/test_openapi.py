@@ -220,7 +220,7 @@ def test_an_object_whose_fields_have_no_names():
     links = "_links: {type: object, additionalProperties: {properties: {href: {type: string}}}}"
     made = read(document(answer=f"{links}, trace: {{type: string}}"))
     first, second = [note for note in made.notes if note.key == "ignore"]
-    assert "does not name the fields in _links: answers do" in first.text
+    assert "does not name the fields in _links: only answers do" in first.text
     assert (second.text.partition(" is refused")[0], first.question) == ("an answer with trace", "")
 
 
@@ -474,7 +474,7 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
         (b"openapi: 3.0.0\nopenapi: 3.1.0", "a key twice"),
         (b"openapi: 3.0.0\na: &a {b: 1}\nc: {<<: *a}", "a merge (<<)"),
         (b"openapi: 3.0.0\na: &a [*a]", "an alias in it contains itself"),
-        (b"? [a]\n: b", "or a key that is no text"),
+        (b"? [a]\n: b", "or a key that is not text"),
         (LAUGHS.encode(), "a document of more than 1,000,000 values"),
         (b"[" * 100_000, "nested too deeply"),
         (b"- " * 100_000, "maximum nesting depth"),

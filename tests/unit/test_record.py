@@ -82,7 +82,7 @@ def test_the_information_models_shape():
         "delay_is_indefinite": True,
     }
     for wrong in ([], rules[:1], [*rules, rules[1]]):
-        with pytest.raises(ContractError, match="elements match, not one"):
+        with pytest.raises(ContractError, match="elements match, but only one may"):
             read({**document, "accessRestriction": wrong})
 
 
@@ -283,7 +283,7 @@ def test_identifiers_in_texts_are_masked(text):
     ],
 )
 def test_ids_lose_the_own_identifier(own, value, key):
-    """Whatever its control digits; a number has lost its leading zero."""
+    """Whatever its check digits; a number has lost its leading zero."""
     document = restriction(id=value, createdBy={"role": value}, patientSafetyObject=None)
     (record,) = RecordReader(SAFETY, contract(person=[])).read([document], person(own)).records
     assert (record.key, own[1:] in columns_of(record)["created_by"]) == (key, False)

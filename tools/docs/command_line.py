@@ -1,4 +1,4 @@
-"""The program's commands, from its own description of them."""
+"""The program's commands, as click declares them."""
 
 from collections.abc import Iterator
 

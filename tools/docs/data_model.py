@@ -73,7 +73,7 @@ For readers of the database and for a colleague who changes its schema. Readers 
 
 def data_model_page() -> str:
     """Diagram, tables, and the tables that each view reads."""
-    tables = _made()
+    tables = _migrated_tables()
     page = f"{_HEAD}## Diagram\n\nDotted lines are references without a foreign key.\n\n"
     page += "```mermaid\n" + "\n".join(["erDiagram", *_relations(tables)]) + "\n```\n\n## Tables\n"
     for table in tables:
@@ -84,7 +84,7 @@ def data_model_page() -> str:
     return page + "".join(f"{row}\n" for row in _views())
 
 
-def _made() -> list[Table]:
+def _migrated_tables() -> list[Table]:
     """The tables after all migrations, each after the tables that it references."""
     # Reflected, not declared: the page shows the tables of a real database.
     reflected = MetaData()

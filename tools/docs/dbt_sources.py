@@ -38,7 +38,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "type": tuple(Kind),
     "view_name": tuple(view_columns()),
 }
-_LEADS_TO: Final[Mapping[str, tuple[str, str]]] = {
+_REFERENCES: Final[Mapping[str, tuple[str, str]]] = {
     "publication_no": ("report_publication", "publication_no"),
     "opened_publication": ("report_publication", "publication_no"),
     "closed_publication": ("report_publication", "publication_no"),
@@ -92,7 +92,7 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
         yield "unique"
     if column.name in _VALUES:
         yield {"accepted_values": {"arguments": {"values": [*map(str, _VALUES[column.name])]}}}
-    table, field = _LEADS_TO.get(column.name, (view, ""))
+    table, field = _REFERENCES.get(column.name, (view, ""))
     if table != view:
         to = f"source('{SOURCE}', '{table}')"
         arguments = {"arguments": {"to": to, "field": field}}

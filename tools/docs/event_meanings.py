@@ -11,8 +11,8 @@ MEANINGS: Final = {
     "breaker.closed": "A read has succeeded in an area whose circuit breaker was open.",
     "breaker.given_up": "No read of an area succeeded for `sync.patience`. This attempt stops "
     "asking for the area.",
-    "breaker.opened": "20 reads of an area failed in a row, or the last one of a pass. Only "
-    "probes are sent, one every ten seconds.",
+    "breaker.opened": "20 reads of an area failed in a row, or the last read of a pass failed. "
+    "Only probes are sent, one every ten seconds.",
     "breaker.probe_failed": "A probe of an open circuit breaker failed.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable. The transaction is retried.",
@@ -46,7 +46,7 @@ MEANINGS: Final = {
     "schedule.ended": "The schedule has ended.",
     "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is tried again, at the next "
     "start at the latest.",
-    "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",
+    "schedule.run_failed": "A scheduled run ended with a code that is not retried.",
     "schedule.started": "The schedule has started.",
     "schedule.waiting": "The next scheduled start.",
     "telemetry.failed": "Metrics could not be delivered. The run is not affected.",

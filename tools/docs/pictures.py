@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation into ``docs/img``: ``python -m tools.docs.pictures``.
 
-The terminal and the report are those of a demo that runs now. The others are diagrams.
+The terminal and the report are from a new run of the demo. The others are diagrams.
 """
 
 import re

@@ -25,8 +25,8 @@ AREA: Final = AREAS[0]
 
 STEPS: Final = {
     "1. The roster": (
-        apply.forget_unseen_drafts,
-        apply.depart_persons,
+        apply.delete_unseen_drafts,
+        apply.mark_departed_persons,
         apply.mark_missed_persons,
     ),
     "2. The counts that the guard judges": (
@@ -50,7 +50,7 @@ STEPS: Final = {
         apply.write_feed,
         apply.mark_returned_persons,
         apply.confirm_areas,
-        apply.note_failures,
+        apply.store_failures,
         apply.label_persons,
         apply.unmark_missed_persons,
         apply.clear_departed_persons,
@@ -63,12 +63,12 @@ STEPS: Final = {
         facts.count_moves,
         facts.count_week,
     ),
-    "5. Other open runs": (apply.forget_outdated_drafts,),
+    "5. Other open runs": (apply.delete_outdated_drafts,),
 }
 """The functions of a publication, in the order in which it calls them."""
 _NOTES: Final = {
-    "1. The roster": "Only if the roster was full. `forget_unseen_drafts` runs only if the run was "
-    "resumed. `depart_persons` finds persons who were missing from the previous full roster, too.",
+    "1. The roster": "Only if the roster was full. `delete_unseen_drafts` runs only if the run was "
+    "resumed. `mark_departed_persons` finds persons missing from the previous full roster, too.",
     "2. The counts that the guard judges": "A sync counts all open rows (`count_all_open`), a "
     "backfill those of the areas that it read (`count_read_open`). `count_changes` runs once for "
     "all areas and once for each. `count_open` runs only for an area with changes. A departing row "
@@ -101,14 +101,14 @@ _CLAUSE: Final = re.compile(
 """The words that begin a line."""
 _HEAD: Final = f"""# The statements of a publication
 
-A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, but for functions with other names.
+A publication is one transaction. These are its statements on PostgreSQL, in their order, for run {NEW.run_id}, which becomes publication {NEW.number}. A statement of one area is printed for {AREA.name}; the other area has the same one with its own tables. On SQLite the statements are the same, except that some functions have other names.
 
 Before the first statement, the transaction renews the lease. If another process has the lease, the transaction ends here. On PostgreSQL it then analyses the tables of drafts, sets `work_mem` to 64 MB and turns `jit` off. After the counts, the guard decides: a withheld run rolls back. The content of a published version never changes. A version is only closed, and `person` and `person_area` are updated.
 """  # noqa: E501
 
 
 def publication_page() -> str:
-    """Each statement with the sentence that its function has."""
+    """Each statement with the summary of its function's docstring."""
     page = _HEAD
     for title, functions in STEPS.items():
         page += f"\n## {title}\n\n{_NOTES[title]}\n"

@@ -19,7 +19,7 @@ from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, SECTIONS, text_of, variable_of
 from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport, Standing
+from worker.core.run import PublishedState, RunReport
 from worker.errors import ExitCode
 from worker.store.schema.columns import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
@@ -31,11 +31,11 @@ VIEWS: Final = {
     "report_patient_safety_current": "Patient safety: the last published state, one row per "
     "restriction.",
     "report_patient_safety_history": "Patient safety: every version, valid from `valid_from` "
-    "until before `valid_to`.",
+    "until `valid_to`, exclusive.",
     "report_patient_privacy_current": "Patient privacy: the last published state, one row per "
     "restriction.",
     "report_patient_privacy_history": "Patient privacy: every version, valid from `valid_from` "
-    "until before `valid_to`.",
+    "until `valid_to`, exclusive.",
     "report_restriction_current": "Both areas: the last published state, with the columns that "
     "both have.",
     "report_restriction_history": "Both areas: every version, with the columns that both have.",
@@ -79,7 +79,7 @@ _CONFIGURATION: Final = """# Configuration
 
 Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. You can set any key with a flag: `--set sync.concurrency=4`. All errors are reported at once.
 
-- Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory. Without `database.url` in the file, each directory has its own `pts.db`.
+- Relative paths in the file are resolved against its folder, those of flags, environment and defaults against the working directory. Without `database.url` in the file, each directory has its own `pts.db`.
 - A duration is written as `30s`, `10m`, `1h30m` or `14d`, and is longer than 0.
 - Secrets are files. A database URL that contains a password is refused.
 - `http://` is accepted for loopback addresses only. TLS verification cannot be turned off.
@@ -107,7 +107,7 @@ Paging by `page` or `offset` ends when `more` is false, at the last of `pages`, 
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes
 
-Exit code 0 means that every person sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows the reaction of systemd and Kubernetes to each code, and yours.
+Exit code 0 means that every person sent to PTS was read. Persons with an H-number are not sent in production, and the summary counts them. [Operations](../operations.md#exit-codes) shows how systemd and Kubernetes react to each code, and how you should react.
 
 """  # noqa: E501
 _METRICS: Final = """# Metrics
@@ -128,7 +128,7 @@ _COMMANDS: Final = """# Commands
 _COMPLETION: Final = """
 ## Completion
 
-Shells complete commands, options and their values. Load the completion where the shell starts:
+Shells complete commands, options and their values. Load the completion in the start-up file:
 
 ```sh
 eval "$(_PTS_WORKER_COMPLETE=bash_source pts-worker)"    # bash: ~/.bashrc
@@ -294,7 +294,7 @@ def _option_table(options: list[tuple[str, str]]) -> str:
 
 
 def views_page() -> str:
-    """Every reporting view with its columns. Columns of several restriction views come once."""
+    """Every reporting view with its columns. Shared columns are listed once."""
     views = view_columns()
     shared = _shared_columns()
     page = _VIEWS + _table(
@@ -346,7 +346,9 @@ def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     # Published runs of each kind with all totals have every metric.
-    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
+    state = PublishedState(
+        last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0
+    )
     samples: list[Sample] = []
     for kind in RunKind:
         report = RunReport(
@@ -359,7 +361,7 @@ def metric_samples() -> tuple[Sample, ...]:
             published_at=at,
             totals=dict.fromkeys(TOTALS, 0),
         )
-        samples += samples_of(report, standing)
+        samples += samples_of(report, state)
     return tuple(samples)
 
 

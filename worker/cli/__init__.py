@@ -31,9 +31,8 @@ _HELP: Final = (
     "`pts-worker COMMAND --help` shows the options of a command and an example."
 )
 _EXIT_CODES: Final = (
-    "Exit codes: 0 success (a run: published, all persons sent were read), 2 usage, 3 published "
-    "with gaps "
-    "(status --max-age: the copy is too old), "
+    "Exit codes: 0 success (of a run: published, and every person sent to PTS was read), 2 usage, "
+    "3 published with gaps (of status --max-age: the copy is too old), "
     "4 another run is active, 5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, "
     "77 refused, 78 configuration, or the output cannot be written."
 )
@@ -48,10 +47,10 @@ GONE: Final[Mapping[str, str]] = {
     "verify": "`verify` is gone: every `pts-worker sync` reads all persons and compares.",
     "plan": "`plan` is gone: its figures are in the roster line of `pts-worker doctor`.",
     "db restore": "`db restore` is gone: copy the file back, as docs/database.md shows.",
-    "keys check": "`keys check` is gone: the line `key` of `pts-worker doctor` has type and name.",
+    "keys check": "`keys check` is gone: the `key` line of `pts-worker doctor` shows it.",
     "config schema": "`config schema` is gone: the file of `pts-worker init` describes every key.",
     "failures retry": "`failures retry` is gone: `pts-worker backfill --failed` does the same.",
-    "failures purge": "`failures purge` is gone: a failure ends with its reading or its person.",
+    "failures purge": "`failures purge` is gone: failures end when the area is read.",
     "export --aggregate": "`--aggregate` is gone: `report` has figures without small numbers.",
     "export --format 'ndjson'": "NDJSON is gone: `pts-worker export` writes CSV and Parquet.",
     "sync --shard": "`--shard` is gone: a run is one process (docs/scale.md).",
@@ -91,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         The exit code, one of ``worker.errors.ExitCode``.
     """
     cli, as_json = Cli(), "--json" in arguments
-    # Imported modules stay until the end, and scanning them took a tenth of the time.
+    # Imported modules are never garbage, and collecting them took a tenth of the start-up time.
     gc.disable()
     try:
         # Before click parses them, because click repeats arguments in its messages.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LENGTH_MAX: Final = 200
 _WRONG_DIGITS: Final = (
-    ". Its control digits are wrong: check the number (synthetic persons may have such digits)"
+    ". Its check digits are wrong: check the number (synthetic persons may have such digits)"
 )
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
@@ -56,7 +56,7 @@ def read_identifier() -> NationalId:
 
 def unknown_person(off_id: NationalId) -> str:
     """Return the message for a person who is not in the store."""
-    # A mistyped digit asks about a different person, so wrong control digits are worth a hint.
+    # A mistyped digit asks about a different person, so wrong check digits are worth a hint.
     hint = "" if checksum_ok(off_id.reveal()) else _WRONG_DIGITS
     return f"no person with this identifier is stored{hint}"
 
@@ -112,11 +112,11 @@ async def open_person(
         ConfigurationError: the pseudonym key is not that of the store, or the access cannot be
             logged.
     """
-    from worker.store.identity import see_identity  # noqa: PLC0415 - not for --help
+    from worker.store.identity import verify_identity  # noqa: PLC0415 - not for --help
 
     async with app.database() as store:
         identity = app.identity()
-        await see_identity(store, identity)
+        await verify_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(store, command, purpose, person_key=key)
         yield store, identity, key
@@ -147,13 +147,13 @@ async def log_access(
         os_user=account,
         login_user=_login_user(account),
         host=socket.gethostname(),
-        command=" ".join([command, *map(shlex.quote, _words(options))]),
+        command=" ".join([command, *map(shlex.quote, _arguments(options))]),
         purpose=purpose,
     )
     await record_access(database, access, person_key=person_key)
 
 
-def _words(options: Mapping[str, object]) -> Iterator[str]:
+def _arguments(options: Mapping[str, object]) -> Iterator[str]:
     for name, value in options.items():
         for part in value if isinstance(value, tuple) else (value,):
             if part is not None:

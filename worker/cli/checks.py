@@ -36,20 +36,20 @@ from worker.ports import Roster
 from worker.roster.csv_file import CsvRoster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
-from worker.store.identity import is_proven, note_probe, require_service, see_identity
+from worker.store.identity import is_contract_probed, record_probe, require_service, verify_identity
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
 _PATIENCE_S: Final = 5.0
 _ROSTER_DAYS_MAX: Final = 7
 """A roster may be delivered weekly. An older file was probably not delivered."""
-_OPEN_KEY: Final = "accepted for the sandbox alone; `chmod 0400` a key of a real client"
+_OPEN_KEY: Final = "accepted only with the sandbox; run `chmod 0400` on the key of a real client"
 _SECRETS: Final = ("helseid.private_jwk_file", "privacy.pseudonym_key_file")
 _LEARN_HINT: Final = "`pts-worker contract learn` proposes what to declare"
 _DECLARED_HINT: Final = f"look at `pts-worker contract show`; {_LEARN_HINT}"
 _PROBE_HINT: Final = (
-    "`pts-worker doctor --probe --person -` compares the answers for a synthetic person who has "
-    "restrictions of every area; docs/first-day.md"
+    "`pts-worker doctor --probe --person -` compares the answers for a synthetic person with "
+    "restrictions in every area; docs/first-day.md"
 )
 
 
@@ -79,7 +79,7 @@ def report_checkup(cli: Cli, probe: NationalId | None) -> ExitCode:
     """
     app = cli.load(None)
     if app.loaded.origins["log.level"] == "default":
-        configure("ERROR", app.settings.log.format)  # lower levels repeat the lines
+        configure("ERROR", app.settings.log.format)  # lower levels would repeat these lines
     lines = cli.run(lambda: _check_all(app, _checks(probe), is_shown=not cli.as_json))
     code = next((line.exit_code for line in lines if line.exit_code), ExitCode.OK)
     cli.emit({"exit_code": code, "lines": [line._asdict() for line in lines]}, lambda: None)
@@ -123,25 +123,27 @@ def _print(line: Line) -> None:
 async def check_configuration(app: App, warnings: Warnings) -> str:
     """All keys that a sync needs are set, and all configured files can be used."""
     environment = app.settings.api.environment
-    app.loaded.require_none([*unmet(app.settings, "sync")], ConfigurationError)
+    app.loaded.raise_if_any([*unmet(app.settings, "sync")], ConfigurationError)
     for load in (app.identity, app.tls, app.proxy):
         load()
     for key, address in ENVIRONMENTS[environment].items() if environment else ():
         if service_of(app.settings.value(key) or "") != service_of(address):
-            # With `test` the report is marked as made of synthetic persons, so the two must agree.
-            remedy = "remove one of the two: the environment decides whether persons are real"
-            warnings[f"api.environment is {environment}, but {key} is another's"] = remedy
+            # With `test`, the report is marked as synthetic, so the two must agree.
+            remedy = "remove one of them: the environment decides whether persons are real"
+            warnings[f"api.environment is {environment}, but {key} belongs to another"] = remedy
     for key in _SECRETS:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
             warnings[f"{key}: others can reach {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
-        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = "metrics need it"
+        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = (
+            "create it for the metrics"
+        )
     return f"{app.loaded.config_file or 'no file'} read"
 
 
 async def check_key(app: App, _warnings: Warnings) -> str:
     """The client's key can be read, and has a type that HelseID accepts."""
-    app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
+    app.loaded.raise_if_any([*unmet(app.settings, "helseid")], ConfigurationError)
     return app.client_key().describe()
 
 
@@ -169,12 +171,12 @@ async def check_clock(app: App, warnings: Warnings) -> str:
         raise ConfigurationError(problem, hint=CLOCK_HINT)
     if not date:
         warnings["HelseID sent no time"] = "check the clock by hand"
-    return "as HelseID's" if date else "not compared"
+    return "agrees with HelseID's" if date else "not compared"
 
 
 async def check_token(app: App, _warnings: Warnings) -> str:
     """HelseID issues a token with the requested scopes."""
-    app.loaded.require_none([*unmet(app.settings, "helseid")], ConfigurationError)
+    app.loaded.raise_if_any([*unmet(app.settings, "helseid")], ConfigurationError)
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     client = app.settings.helseid
@@ -199,7 +201,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
 
     If a record of every area was read, the contract is proven, and the store notes it.
     """
-    app.loaded.require_none([*unmet(app.settings, "read-pts")], ConfigurationError)
+    app.loaded.raise_if_any([*unmet(app.settings, "read-pts")], ConfigurationError)
     counts = dict[str, int]()
     if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
         raise ConfigurationError("an H-number is not sent to PTS (roster.send_h_numbers)")
@@ -229,7 +231,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
     if all(counts.values()):
         with suppress(WorkerError):  # the line of the database reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
-                await note_probe(store, app.contract_read())
+                await record_probe(store, app.contract_fingerprints())
     for name in [name for name, count in counts.items() if not count]:
         warnings[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
@@ -245,7 +247,7 @@ async def check_contract(app: App, warnings: Warnings) -> str:
             remedy = "declare `person`: without it, an answer about another person is not noticed"
             warnings[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
-        if not await store.read(is_proven, app.contract_read()):
+        if not await store.read(is_contract_probed, app.contract_fingerprints()):
             warnings["not yet proven by a probe"] = _PROBE_HINT
     return f"{origin}: {', '.join(marks)}"
 
@@ -256,11 +258,11 @@ async def check_database(app: App, warnings: Warnings) -> str:
         if file := sqlite.file_of(database.engine.url):
             sqlite.require_file(database.engine.url, note=app.loaded.missing)
             sqlite.require_writable(file)
-            if lack_of_room := sqlite.want_of_room(file):
-                warnings[lack_of_room] = "make room on that disk"
+            if problem := sqlite.disk_space_problem(file):
+                warnings[problem] = "free some space on that disk"
         engine = await engine_of(database)
         await check_schema(database)
-        await see_identity(database, app.identity())
+        await verify_identity(database, app.identity())
         if app.settings.api.base_url:
             await database.read(require_service, service_of(app.base_url()))
     return f"{engine}, schema {HEAD}"
@@ -292,14 +294,14 @@ async def check_roster(app: App, warnings: Warnings) -> str:
     if counts.contradictions:
         repeated = counted(counts.contradictions, "line")
         remedy = (
-            "a person is read once, with the local_ref and cohort of the first line; the first "
-            f"line with others: {counts.first_contradiction}"
+            "each person is read once, with the local_ref and cohort of the first line; see "
+            f"{counts.first_contradiction}"
         )
-        warnings[f"{repeated} with a person named before and another local_ref or cohort"] = remedy
+        warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
     if counts.wrong_digits:
         lines = ", ".join(counts.first_wrong_digits)
-        remedy = f"correct a mistyped one, which asks about another person: {lines}"
-        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong control digits"] = remedy
+        remedy = f"correct mistyped ones, which ask about other persons: {lines}"
+        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     if isinstance(roster, CsvRoster):
@@ -324,7 +326,7 @@ class _Counts(msgspec.Struct):
 
 
 async def _count(roster: Roster) -> _Counts:
-    # Hashes instead of identifiers: smaller, and no person in the memory of a check.
+    # Hashes are smaller than identifiers, and keep the identifiers out of memory.
     counts, labels = _Counts(), dict[int, int]()
     async with aclosing(roster.entries()) as lines:
         async for entry in lines:

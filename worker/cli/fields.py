@@ -97,7 +97,7 @@ class Schemas:
     """The schemas of an OpenAPI document.
 
     Args:
-        limit: the number of schemas to read at most. A schema that is used twice counts twice.
+        limit: the maximum number of schemas to read. A schema that is used twice counts twice.
     """
 
     def __init__(self, document: Any, limit: int) -> None:
@@ -108,10 +108,10 @@ class Schemas:
     def example(self, schema: Any, above: tuple[Any, ...] = ()) -> Any:
         """An answer as a schema describes it, with a ``Field`` in place of each value.
 
-        An array has one element. An object within itself is a leaf.
+        An array has one element. A recursive object ends in a leaf.
         """
         merged = self.merged(schema)
-        # Of a choice between an object and a list of it, the list is read.
+        # If an object and a list of it are both allowed, the list is read.
         is_choice = "items" in merged and merged["properties"]
         reference = "" if is_choice else merged.get("$ref")
         if (reference and reference in above) or len(above) > _SCHEMA_DEPTH_MAX:
@@ -130,7 +130,7 @@ class Schemas:
         return "items" in merged and bool(merged["properties"])
 
     def merged(self, schema: Any) -> dict[str, Any]:
-        """The keys of a schema and the schemas that it includes. The first value of a key counts.
+        """Merge a schema with the schemas that it includes. The first value of a key wins.
 
         Properties, required names and descriptions are combined.
         """
@@ -150,7 +150,7 @@ class Schemas:
     def _parts(self, schema: Any) -> list[dict[str, Any]]:
         """A schema and the schemas that it includes: ``$ref``, ``allOf``, and each choice."""
         parts, schemas = dict[int, dict[str, Any]](), [schema]
-        for part in schemas:  # grows meanwhile
+        for part in schemas:  # grows during the loop
             if isinstance(part, dict) and id(part) not in parts:
                 self._left -= 1
                 if self._left < 0:
@@ -200,7 +200,7 @@ def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
         answers: live ones, or the example of a schema, whose leaves are ``Field``.
 
     Raises:
-        DataContractError: there are more than a contract is made of.
+        DataContractError: there are too many fields for a contract.
     """
     kinds, counts, codes = defaultdict[str, set[str]](set), Counter[str](), dict[str, Any]()
     for answer in answers:
@@ -209,7 +209,7 @@ def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
             for path, value in islice(leaves(answer), VALUES_MAX):
                 name = path and safe_path(path)
                 kinds[name].add(_kind_of(value))
-                elements.add((name, path.partition("]")[0]))  # to the number of the record
+                elements.add((name, path.partition("]")[0]))  # one per record with it
                 if isinstance(value, Field):
                     codes[name] = value.codes
                 if len(kinds) > _FIELDS_MAX:
@@ -257,12 +257,12 @@ def _kind_of(value: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """A name or path for comparing: without case and punctuation."""
+    """A name or path for comparison, in lower case and without punctuation."""
     return re.sub("[^a-z0-9]", "", text.lower())
 
 
 def names_of(path: str) -> set[str]:
-    """The names of a field outside lists: its last name, that with the one before it, and so on."""
+    """The names of a field outside lists: its last part, its last two parts, and so on."""
     parts = [] if "[]" in path else path.split(".")
     return {plain("".join(parts[start:])) for start in range(len(parts))}
 
@@ -281,7 +281,7 @@ def roles_of(path: str, field: Field) -> list[str]:
 def source_of(paths: Sequence[str], declared: SourceText, names: Iterable[str]) -> Any:
     """The declared source, spelt as in these paths, or else a path with a similar name.
 
-    Empty if neither is. The least nested path counts, which is first: another may be a parent's.
+    Empty if there is neither. The first path wins, because deeper ones may belong to other objects.
     """
     spellings = {plain(name): name for path in paths for name in _NAME.findall(path)}
 
@@ -299,7 +299,7 @@ def source_of(paths: Sequence[str], declared: SourceText, names: Iterable[str]) 
 
 
 def persons_of(paths: Sequence[str], declared: Sequence[str]) -> list[str]:
-    """The declared paths of the person, or a path whose name ends as one of ``PERSON_NAMES``."""
+    """The declared paths of the person, or a path that ends with one of ``PERSON_NAMES``."""
     ends = [path for path in paths if plain(path).endswith(PERSON_NAMES) and "[]" not in path]
     return [*source_of(paths, tuple(declared), PERSON_NAMES)] or ends[:1]
 

@@ -17,7 +17,7 @@ from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.display import counted, listed
 from worker.core.model import Person, RosterLineError
-from worker.core.paths import without_numbers
+from worker.core.paths import without_indexes
 from worker.core.verdict import verdict_of
 from worker.errors import AreaError, FailureKind, RosterError, UsageError
 from worker.http.response import HttpResponse
@@ -26,7 +26,7 @@ from worker.roster.csv_file import CsvRoster
 
 _OK: Final = 200
 _EMPTY: Final = (204, 404)
-_NAMED_BY: Final = {"ignore": ("ignore", "paging"), "empty_status": ("empty_status",)}
+_COVERED_BY: Final = {"ignore": ("ignore", "paging"), "empty_status": ("empty_status",)}
 _SUCCESSES: Final = range(201, 300)
 _QUOTED: Final = re.compile(r"`(\w+)")
 _KEYS: Final = {
@@ -42,8 +42,8 @@ _BYTES_MAX: Final = 64 << 20
 async def learn(app: App) -> dict[str, Proposal]:
     """The proposal for each area, from the first page of each answer.
 
-    All pages are then read by the proposed contracts, so that an answer that `doctor --probe`
-    refuses leaves an open point.
+    Then all pages are read with the proposed contracts. An answer that `doctor --probe` would
+    refuse becomes an open point.
 
     Raises:
         UsageError: standard input has no persons, or a line that is not an identifier.
@@ -57,10 +57,15 @@ async def learn(app: App) -> dict[str, Proposal]:
                 for area in answers if size <= _BYTES_MAX else ():
                     answers[area].append(await reader.ask(person, area.name))
                     size += len(answers[area][-1].body)
-        proposals = {a.name: learned(a, contract[a.name], answers[a]) for a in answers}
-        made = {area: each.contract for area, each in proposals.items() if each.contract}
-        async with app.reader(app.pace(), {**contract, **made}, attempts_max=2) as reader:
-            for name in made:
+        proposals = {
+            area.name: learned(area, contract[area.name], responses)
+            for area, responses in answers.items()
+        }
+        proposed = {
+            name: proposal.contract for name, proposal in proposals.items() if proposal.contract
+        }
+        async with app.reader(app.pace(), {**contract, **proposed}, attempts_max=2) as reader:
+            for name in proposed:
                 await _prove(reader, persons, name, proposals[name])
     except AreaError as error:
         raise verdict_of(error) from None
@@ -70,7 +75,7 @@ async def learn(app: App) -> dict[str, Proposal]:
 async def _prove(
     reader: PtsReader, persons: Sequence[Person], area: str, proposal: Proposal
 ) -> None:
-    """Read all pages by the proposed contract, as `doctor --probe` does, and note the failures."""
+    """Read all pages with the proposed contract, as `doctor --probe` does, and note failures."""
     failures = Counter[tuple[str, str]]()
     for person in persons:
         try:
@@ -78,19 +83,19 @@ async def _prove(
         except AreaError as error:
             if error.kind not in _KEYS and error.status != _OK:
                 raise
-            text = without_numbers(error.message.replace(f"; {LEARN}", ""))
+            text = without_indexes(error.message.replace(f"; {LEARN}", ""))
             keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
             keys = [key for key in keys if key in proposal.table]
             failures[(keys or [_KEYS.get(error.kind, "path")])[0], text] += 1
     noted = {note.key for note in proposal.notes}
     for (key, text), number in failures.items():
-        # An open point already names all undeclared fields, links in a list, or statuses.
-        if key not in _NAMED_BY or noted.isdisjoint(_NAMED_BY[key]):
+        # An open point of the first pages may cover these fields, links or statuses already.
+        if key not in _COVERED_BY or noted.isdisjoint(_COVERED_BY[key]):
             proposal.note(key, f"{counted(number, 'person')} cannot be read: {text}")
 
 
 async def _persons(app: App) -> list[Person]:
-    """The first persons on standard input. A terminal has none."""
+    """The first persons on standard input. None on a terminal, which is not read."""
     persons = list[Person]()
     roster = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
     try:
@@ -101,7 +106,7 @@ async def _persons(app: App) -> list[Person]:
                 raise UsageError("standard input: an H-number is not sent to PTS")
             persons.append(Person(off_id=entry.off_id, person_key="learn"))
     except RosterError as error:
-        hint = "one synthetic identifier a line: `pts-worker contract learn < synthetic.txt`"
+        hint = "one synthetic identifier per line: `pts-worker contract learn < synthetic.txt`"
         raise UsageError(error.message, hint=hint) from None
     return persons[:_PERSONS_MAX]
 
@@ -109,7 +114,7 @@ async def _persons(app: App) -> list[Person]:
 def learned(
     area: ResourceArea, in_force: AreaContract, responses: Sequence[HttpResponse]
 ) -> Proposal:
-    """The proposal from live answers. For a refusal, it has only the names of the fields."""
+    """The proposal from live answers. Refusals contribute only statuses and names of fields."""
     proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
     statuses = Counter(response.status for response in responses)
     for response in responses:
@@ -127,7 +132,7 @@ def learned(
         proposal.note("path", text)
         return proposal
     headers = [response.headers for response in responses if response.status == _OK]
-    counts = {name: sum(name in each for each in headers) for name in TELLING}
+    counts = {name: sum(name in names for names in headers) for name in TELLING}
     fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
     proposal.read(documents[_OK], fields, statuses)
     return proposal

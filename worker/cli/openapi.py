@@ -54,7 +54,7 @@ class OpenApi:
     """An OpenAPI 3 document.
 
     Args:
-        base_path: the path of ``api.base_url``, which the path of a contract does not repeat.
+        base_path: the path of ``api.base_url``. The paths of a contract start after it.
 
     Raises:
         DataContractError: the content is not an OpenAPI 3 document.
@@ -72,20 +72,20 @@ class OpenApi:
         self.operations = [*self._read_operations()]
 
     def candidates(self, area: ResourceArea, in_force: AreaContract) -> list[Operation]:
-        """The candidates for the search of an area, the likeliest first. All if no name fits."""
+        """The possible search operations of an area, the likeliest first. All if no name fits."""
         words, ranked = [plain(area.name), plain(area.name.partition("-")[2])], list[Any]()
-        for each in self.operations:
-            path, is_in_force = each.path, each.path == in_force.path
-            names = plain(path), plain(member(each.levels[1], "operationId", str))
+        for operation in self.operations:
+            path, is_in_force = operation.path, operation.path == in_force.path
+            names = plain(path), plain(member(operation.levels[1], "operationId", str))
             matches = [is_in_force or word in "".join(names) for word in words]
             is_search = is_in_force or any(map(_SEARCH.search, names))
-            operation = each._replace(is_named=any(matches) and is_search)
+            candidate = operation._replace(is_named=any(matches) and is_search)
             version = [int(n) for text in _VERSION.findall(path)[-1:] for n in text.split(".")]
-            rank = operation.is_likely, operation.can_be_called, is_search, matches
-            ranked.append(((any(matches), *rank, not operation.remark, version), operation))
+            rank = candidate.is_likely, candidate.can_be_called, is_search, matches
+            ranked.append(((any(matches), *rank, not candidate.remark, version), candidate))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
-        named = [operation for rank, operation in ranked if rank[0]]
-        return named or [operation for _, operation in ranked]
+        named = [candidate for rank, candidate in ranked if rank[0]]
+        return named or [candidate for _, candidate in ranked]
 
     def proposal(
         self,
@@ -103,15 +103,15 @@ class OpenApi:
             row = {"operation": operation.name, "server": operation.server, "remark": remark}
             proposal.operations.append(row)
         if chosen is None:
-            refused = [f"{each.name} ({each.remark})" for each in others if each.is_named]
-            text = f"the worker cannot call {listed(refused)}. If another is the search"
-            text = text if refused else "no operation is surely the search of this area"
+            refused = [f"{other.name} ({other.remark})" for other in others if other.is_named]
+            text = f"the worker cannot call {listed(refused)}. To choose another"
+            text = text if refused else "no operation is clearly the search of this area"
             proposal.note("path", f"{text}: use --{area.table.rpartition('_')[2]} PATH")
             return proposal
         proposal.table["path"] = chosen.path
         if chosen.remark:
             proposal.note("path", f"this operation: {chosen.remark}", [chosen.path])
-        rivals = [each.name for each in others if each.is_likely and not each.remark]
+        rivals = [other.name for other in others if other.is_likely and not other.remark]
         if rivals and chosen.is_likely:
             text = f"the document also has {listed(rivals)}: check which one to use"
             proposal.note("path", text, [chosen.path])
@@ -127,7 +127,7 @@ class OpenApi:
         _, body = operation.levels
         request = self._schema(body.get("requestBody"))
         proposal.parameters = [*self._parameters(operation, request)]
-        proposal.send_person(fields_in([self._schemas.example(request)]))
+        proposal.declare_identifier(fields_in([self._schemas.example(request)]))
         answers = member(body, "responses", dict)
         code = next((code for code in ("200", "2XX") if code in answers), "default")
         successes = [code for code in answers if code.startswith("2")]
@@ -144,7 +144,7 @@ class OpenApi:
             proposal.note("records", text, [])
 
     def _parameters(self, operation: Operation, request: Any) -> Iterator[Parameter]:
-        """The parameters in the query and the headers, and the first level of the body."""
+        """The parameters in the query and the headers, and the top-level fields of the body."""
         parameters = dict[tuple[str, str], dict[str, Any]]()
         for level in operation.levels:  # those of an operation replace those of its path
             for parameter in map(self._schemas.merged, member(level, "parameters", list)):
@@ -162,7 +162,7 @@ class OpenApi:
         yield from self._members("body", self._schemas.merged(request))
 
     def _members(self, place: str, schema: dict[str, Any]) -> Iterator[Parameter]:
-        """The first level of an object that is sent."""
+        """The top-level fields of an object in a request."""
         required = member(schema, "required", list)
         for name, inner in schema["properties"].items():
             yield Parameter(place, name, name in required, self._schemas.merged(inner))
@@ -188,7 +188,7 @@ class OpenApi:
     def _refusals(self, method: str, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The reasons why the worker cannot call an operation."""
         if method != "post":
-            yield "a GET operation: an identifier is never sent in an address"
+            yield "a GET operation: an identifier is never sent in a URL"
         if "{" in path:
             yield "a parameter in its path"
         with suppress(DataContractError):
@@ -197,7 +197,7 @@ class OpenApi:
                 yield f"no JSON: it takes {kinds[0]}, which the worker does not send"
 
     def _server(self, *levels: dict[str, Any]) -> tuple[str, str]:
-        """The first server of an operation, and the part of its path that a contract repeats."""
+        """The first server of an operation, and its path beyond that of ``api.base_url``."""
         servers = [s for level in (*levels, self._document) for s in member(level, "servers", list)]
         server: Any = next(iter(servers), {})
         url, path, base = member(server, "url", str), "", self._base_path
@@ -220,7 +220,7 @@ def _parsed(content: bytes) -> Any:
     try:
         with suppress(ValueError):
             return json.loads(content, object_pairs_hook=_object)
-        return _plain(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
+        return _json_of(yaml.compose(content, Loader=_YAML_LOADER), iter(range(_VALUES_MAX)))
     except RecursionError:
         text = "the document is nested too deeply, or an alias in it contains itself"
         raise DataContractError(text) from None
@@ -229,16 +229,16 @@ def _parsed(content: bytes) -> Any:
         raise DataContractError(f"cannot be read as JSON or YAML in UTF-8: {reason}") from None
 
 
-def _plain(node: yaml.Node | None, left: Iterator[int]) -> Any:
-    """The value of a YAML node as JSON has it: no tag makes anything, and ``NO`` is a text."""
-    if next(left, None) is None:
+def _json_of(node: yaml.Node | None, budget: Iterator[int]) -> Any:
+    """Convert a YAML node to a JSON value. Tags create no objects, and ``NO`` remains text."""
+    if next(budget, None) is None:
         raise DataContractError(f"a document of more than {_VALUES_MAX:,} values")
     if isinstance(node, yaml.MappingNode):
         if any(not isinstance(key, yaml.ScalarNode) or key.value == "<<" for key, _ in node.value):
-            raise DataContractError("a merge (<<) or a key that is no text: write it out")
-        return _object([(key.value, _plain(value, left)) for key, value in node.value])
+            raise DataContractError("a merge (<<) or a key that is not text: write it out")
+        return _object([(key.value, _json_of(value, budget)) for key, value in node.value])
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value, left) for value in node.value]
+        return [_json_of(value, budget) for value in node.value]
     if node is None or node.tag.endswith(":null"):
         return None
     is_json = node.tag.endswith((":bool", ":int")) and _YAML_SCALAR.fullmatch(node.value.lower())
@@ -246,7 +246,7 @@ def _plain(node: yaml.Node | None, left: Iterator[int]) -> Any:
 
 
 def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object. A repeated key would hide a value, and parsers differ in which one."""
+    """Build an object. A repeated key is an error, because it would hide a value."""
     values = dict(members)
     if len(values) < len(members):
         raise DataContractError("an object has a key twice: correct the document")

@@ -113,7 +113,7 @@ def path(text: str) -> Path:
 
 
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
-    """Return an option that sets a configuration key. The command does not get it as argument."""
+    """Return an option that sets a configuration key. It is not passed to the command."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value not in {None, ()}:
@@ -146,15 +146,15 @@ def _pairs(context: click.Context, _parameter: click.Parameter, value: tuple[str
         _cli(context).flags[key] = (text, f"--set {key}")
 
 
-_of_every_command = partial(click.option, expose_value=False)
+_common_option = partial(click.option, expose_value=False)
 COMMON: Final = (
-    _of_every_command(
+    _common_option(
         "--config",
         type=path,
         callback=_config,
         help="Configuration file; else $PTS_CONFIG, else config/worker.toml.",
     ),
-    _of_every_command(
+    _common_option(
         "--set",
         metavar="KEY=VALUE",
         multiple=True,
@@ -168,7 +168,7 @@ COMMON: Final = (
         metavar="FORMAT",
         help="console or json; console on a terminal, else json.",
     ),
-    _of_every_command(
+    _common_option(
         "--json",
         is_flag=True,
         callback=_json,
@@ -237,7 +237,7 @@ area = setting(
     # Not from core.area, which takes long to import: --help would be slow.
     type=click.Choice(["patient-safety", "patient-privacy"]),
     metavar="AREA",
-    help="Only this area; may be given again. Default: sync.areas.",
+    help="Only this area (repeatable). Default: sync.areas.",
 )
 wait = click.option(
     "--wait",

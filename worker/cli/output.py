@@ -27,9 +27,9 @@ IDENTIFIER_HINT: Final = (
 )
 _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
-"""Columns of a table. Rows are never wrapped here, because ``fitted`` wraps for a terminal."""
+"""Width of a table, in characters. ``fitted`` wraps its rows for a terminal."""
 _STATUS_MAX: Final = 180
-"""Maximum length of a unit's status. With its commands, an alert has at most 400 characters."""
+"""Maximum length of a unit's status. An alert of 400 characters also lists commands."""
 
 
 def instant(at: datetime | None) -> str:
@@ -71,19 +71,19 @@ def _wrapped(line: str, width: int, hanging: int) -> str:
 
 
 def print_table(
-    heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "", gap: int = 2
+    headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "", gap: int = 2
 ) -> None:
-    """Print rows in aligned columns, with a line of heads unless ``heads`` is empty."""
+    """Print rows in aligned columns, with a header row unless ``headers`` is empty."""
     from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=bool(heads))
-    for head, value in zip(heads or [""] * len(rows[0]), rows[0], strict=True):
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=bool(headers))
+    for header, value in zip(headers or [""] * len(rows[0]), rows[0], strict=True):
         justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
-        table.add_column(head, justify=justify, header_style="none")
+        table.add_column(header, justify=justify, header_style="none")
     for row in rows:
         # Text, not str: Rich would read square brackets in a value as markup.
         table.add_row(*(Text(_cell(value)) for value in row))
@@ -201,7 +201,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:
     """Report a bug, with its traceback."""
-    # Without the values of a usual traceback, which may be identifiers.
+    # An ordinary traceback shows values, and these may be identifiers.
     print(safe_traceback(error), file=sys.stderr)
     bug = WorkerError(
         f"this is a bug ({type(error).__name__})",

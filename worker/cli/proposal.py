@@ -1,7 +1,7 @@
 """Proposes the contract of an area from live answers, or from the example of a document.
 
-A field becomes a column by its name, without case, underscores and nesting. Nothing is proposed for
-``ignore``, because only a person can decide that a field never means that records are missing.
+A field is matched to a column by name, ignoring case, underscores and nesting. Nothing is proposed
+for ``ignore``, because only a person can decide that a field never means that records are missing.
 """
 
 import json
@@ -54,7 +54,7 @@ _QUESTIONS: Final = {
     "records": "Where in an answer is the list of restrictions?",
     "no_records": _EMPTY,
     "empty_status": _EMPTY,
-    "paging": "How do we ask for the records that do not fit one answer?",
+    "paging": "How do we request the records that do not fit in one answer?",
     "ignore": "Can {} mean that records are missing, or follow?",
     "id": "Which field is the id of a restriction?",
     "person": "Does each record name its person, and in which field?",
@@ -80,7 +80,7 @@ class Proposal:
             field is removed. Live answers about other persons may have more fields.
 
     Attributes:
-        table: the keys of the proposed contract. They begin as those in force.
+        table: the keys of the proposed contract, initially those in force.
         contract: the proposed contract. None if there is no list of records.
         parameters: the parameters of a request that a document declares.
         candidates: lines of ``extra`` for fields of records that no column uses.
@@ -109,7 +109,7 @@ class Proposal:
         """Propose a contract from answers with their headers and statuses.
 
         Args:
-            answers: live answers, also some without a list of records, or a document's example.
+            answers: live answers, with or without a list of records, or a document's example.
         """
         fields = fields_in(answers)
         for path, field in {**fields, **headers}.items():
@@ -124,7 +124,7 @@ class Proposal:
         self._declare_records(inside)
         self._declare_around(around)
         if self._is_complete:
-            self._declare_parameters()  # paging has a parameter of its own, so it comes first
+            self._declare_parameters()  # after paging, which has its own parameter
         self._declare_empty(records, answers, {*statuses})
         try:
             self.contract = AreaContract.model_validate_json(json.dumps(self.table))
@@ -134,15 +134,15 @@ class Proposal:
                 self.note(str(*error["loc"][:1]) or "records", text)
         else:
             self._note_refusals(self.contract, around)
-            self._offer(self.contract, inside)
+            self._list_candidates(self.contract, inside)
 
-    def send_person(self, fields: Mapping[str, Field]) -> None:
-        """Declare in which field of the body the person's identifier goes."""
+    def declare_identifier(self, fields: Mapping[str, Field]) -> None:
+        """Declare the field of the body that takes the person's identifier."""
         if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
             return
         persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
-        body_fields = [each for each in self.parameters if each.place == "body"]
-        required = [each.name for each in body_fields if each.is_required]
+        body_fields = [parameter for parameter in self.parameters if parameter.place == "body"]
+        required = [parameter.name for parameter in body_fields if parameter.is_required]
         if not persons and len(required) == 1:
             persons, text = required, f"{required[0]!r} is the only required field"
             self.note("body", f"{text}: check that it takes the person's identifier", required)
@@ -156,7 +156,7 @@ class Proposal:
         self.table["body"] = body
 
     def _list_of_records(self, lists: Mapping[str, set[str]]) -> str | None:
-        """The declared list, or the list whose elements have most field names of a restriction."""
+        """The declared list, or the list with the most field names of a restriction."""
         names = {*_IDS, *PERSON_NAMES, *(plain(column.name) for column in self._area.columns)}
         most = max((len(inside & names) for inside in lists.values()), default=0)
         best = [path for path, inside in lists.items() if len(inside & names) == most]
@@ -164,7 +164,7 @@ class Proposal:
         if declared or len(best) == 1:
             return (declared or best)[0]
         paths = " and ".join(path or "the answer itself" for path in lists) or "none"
-        text = f"one list of objects must be that of the records; in {self._source}: {paths}"
+        text = f"one list of objects must be the list of records; in {self._source}: {paths}"
         remedy = "; set `records`, name this file in api.contract_file, and run this again"
         self.note("records", text + (remedy if lists else ""), [])
         return None
@@ -192,14 +192,15 @@ class Proposal:
         id_paths = source_of([path for path in paths if "." not in path or path in ids], ids, _IDS)
         table["id"] = "+".join(id_paths) or in_force.id
         if not id_paths:
-            self.note("id", f"no field in {self._source} is known as the id of a record", [])
+            self.note("id", f"no field in {self._source} looks like the id of a record", [])
         table["person"] = persons_of(paths, in_force.person)
-        having = sum(fields[path].records for path in table["person"] if path in fields)
+        identified = sum(fields[path].records for path in table["person"] if path in fields)
         total = max((field.records for field in fields.values()), default=0)
-        if having < total:
-            text = f"{having} of {counted(total, 'record')} name the person: the others fail"
-            none = "no field names the person: an answer about another person is not noticed"
-            self.note("person", text if having else none, [])
+        if identified < total:
+            text = f"{identified} of {counted(total, 'record')} name the person: the others fail"
+            if not identified:
+                text = "no field names the person: an answer about another person is not noticed"
+            self.note("person", text, [])
 
     def _declare_missing(self, names: Sequence[str]) -> None:
         """Note the declared columns without a field. For a document, remove them."""
@@ -214,7 +215,7 @@ class Proposal:
             self.table["volatile"] = [kept for kept in self.table["volatile"] if kept != name]
 
     def _declare_codes(self, column: Column, path: str, field: Field) -> None:
-        """Declare the names of a text column's values that the document has."""
+        """Declare names for the values of a text column, from the document."""
         effect, declared = self._area.effect, self.table["values"].get(column.name, {})
         is_code = column.name == effect.code
         codes = known_codes(column.name)
@@ -243,7 +244,8 @@ class Proposal:
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare the fields around the records that have a role. The worker refuses others.
 
-        A declaration in force is kept if its field exists, and ``ignore`` if the list is the same.
+        A declaration in force is kept if its field exists. ``ignore`` is kept if the list has the
+        same path.
         """
         table, in_force = self.table, self._in_force
         # In another envelope, a field of the same name can mean that records are missing.
@@ -251,7 +253,7 @@ class Proposal:
         kept = {*around} if self._is_complete else {*around, *in_force.ignore}
         table["ignore"] = [path for path in in_force.ignore if path in kept and not is_moved]
         roles = defaultdict[str, list[str]](list)
-        # The least nested field counts: another may be of a part.
+        # The least nested field wins: a deeper one may describe only a part of the answer.
         for path, field in sorted(around.items(), key=lambda item: item[0].count(".")):
             for role in roles_of(path, field) if path not in table["ignore"] else ():
                 roles[role].append(path)
@@ -269,30 +271,37 @@ class Proposal:
 
     def _paging(self, roles: Mapping[str, str]) -> dict[str, Any] | None:
         """The style of paging that the fields of answers and requests suggest."""
-        parameters = [each for each in self.parameters if each.place != "headers"]
+        parameters = [parameter for parameter in self.parameters if parameter.place != "headers"]
         for style, model in STYLES.items():
             keys, field = model.model_fields, roles.get(style)
-            asks = [each for each in parameters if style in each.roles]
-            if field or (asks and style in {"page", "offset"}):
-                asking = self._asking(style, field or "", asks) if "send_as" in keys else {}
-                paging = {**asking, **roles, "style": style, "field": field}
+            matching = [parameter for parameter in parameters if style in parameter.roles]
+            if field or (matching and style in {"page", "offset"}):
+                is_sent = "send_as" in keys
+                request = self._page_request(style, field or "", matching) if is_sent else {}
+                paging = {**request, **roles, "style": style, "field": field}
                 return {key: paging[key] for key in keys if paging.get(key) is not None}
-        sizes = [each.name for each in parameters if _SIZE.fullmatch(plain(each.name))]
+        sizes = [
+            parameter.name for parameter in parameters if _SIZE.fullmatch(plain(parameter.name))
+        ]
         if sizes:
-            text = f"a request can have {listed(sizes)}, but nothing asks for the next page"
+            text = f"a request can have {listed(sizes)}, but no parameter asks for the next page"
             self.note("paging", text, [])
         return None
 
-    def _asking(self, style: str, field: str, asks: Sequence[Parameter]) -> dict[str, Any]:
+    def _page_request(
+        self, style: str, field: str, parameters: Sequence[Parameter]
+    ) -> dict[str, Any]:
         """The keys that a request for a page needs, from the document or the contract in force."""
         in_force, name = self._in_force.paging, field.rpartition(".")[2]
-        for parameter in sorted(asks, key=lambda each: plain(each.name) != plain(name))[:1]:
+        for parameter in sorted(
+            parameters, key=lambda parameter: plain(parameter.name) != plain(name)
+        )[:1]:
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
-            asking = {"send_as": parameter.name, "send_in": parameter.place}
-            return asking | ({"first": 0} if first == 0 else {})
+            request = {"send_as": parameter.name, "send_in": parameter.place}
+            return request | ({"first": 0} if first == 0 else {})
         if in_force and in_force.style == style:
             return in_force.model_dump(include={"send_as", "send_in", "first"})
-        text = f"no request is shown that asks for the next page: {name!r} is a guess"
+        text = f"the parameter that asks for the next page is not known: {name!r} is a guess"
         self.note("paging", text, [])
         return {"send_as": name}
 
@@ -336,7 +345,7 @@ class Proposal:
             self.note("empty_status", text, [])
 
     def _note_refusals(self, contract: AreaContract, around: Mapping[str, Field]) -> None:
-        """Note the fields around the records that nothing declares."""
+        """Note the fields around the records that the contract does not declare."""
         lists = {place.partition("[")[0] for place in contract.places if "[" in place}
         declared = {UNNAMED, *(HEADER + name for name in contract.known_headers)}
         declared |= lists | contract.places
@@ -357,18 +366,18 @@ class Proposal:
             elif self._is_complete and field.kinds == "empty object":
                 unnamed.append(path)
             else:
-                parent = path.rpartition(".")[0]  # an object of a document: it may be null, too
+                parent = path.rpartition(".")[0]  # may be null in an answer
                 is_used = any(place.startswith(f"{parent}.") for place in declared)
                 is_named = parent and self._is_complete and not is_used
                 refused |= dict.fromkeys([parent, path] if is_named else [path])
         if unnamed:
-            text = f"the document does not name the fields in {', '.join(unnamed)}: answers do"
+            text = f"the document does not name the fields in {', '.join(unnamed)}: only answers do"
             self.note("ignore", f"{text}. Run `pts-worker contract learn`")
         if refused:
             text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
             self.note("ignore", f"{text} that records are missing", [*refused])
 
-    def _offer(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
+    def _list_candidates(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
         """List the fields that no column uses as candidates for ``extra``."""
         for path, field in fields.items():
             array, _, leaf = path.rpartition("[].")

@@ -26,11 +26,11 @@ from worker.cli.options import Cli
 from worker.cli.output import instant, notify, span
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
-from worker.core.run import RunProgress, RunReport, Standing
+from worker.core.run import PublishedState, RunProgress, RunReport
 from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
 from worker.logs import configure
 from worker.ports import Runtime
-from worker.store.status import read_standing
+from worker.store.status import read_published_state
 from worker.streams import stop_signals
 from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
@@ -42,8 +42,8 @@ HEARTBEAT_S: Final = 60
 _PATIENCE_S: Final = 1.0
 """How long to wait for an unreachable database, if only metrics need it."""
 _RATE_S: Final = 60.0
-_ABOUT: Final = 1.01
-"""Tolerance of the expected number: blank lines count, a last line without line end does not."""
+_TOLERANCE: Final = 1.01
+"""Of the expected persons, which are lines of a file: blank ones count, too."""
 _IN_SUMMARY: Final = frozenset(
     {
         *("run.failed", "run.withheld", "run.interrupted"),
@@ -58,7 +58,7 @@ class RunWatch:
     """The state of the current run.
 
     Attributes:
-        bar: on standard error. Enter it to draw it. It draws nothing unless ``is_shown``.
+        bar: a context manager that draws the progress bar on standard error, if ``is_shown``.
 
     Args:
         get_time: a monotonic clock, in seconds.
@@ -71,7 +71,7 @@ class RunWatch:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
-            TextColumn("{task.fields[words]}", markup=False, table_column=Column()),
+            TextColumn("{task.fields[text]}", markup=False, table_column=Column()),
             console=Console(stderr=True),
             transient=True,
             disable=not is_shown,
@@ -81,9 +81,9 @@ class RunWatch:
 
     @contextmanager
     def run(self, stop: anyio.Event) -> Iterator[RunProgress]:
-        """Watch one run, which ``stop`` ends, and yield its progress."""
+        """Watch one run, and yield its progress. Setting ``stop`` stops the run."""
         self._stop, self._progress = stop, RunProgress()
-        task = self.bar.add_task("reading", total=None, words="")
+        task = self.bar.add_task("reading", total=None, text="")
         try:
             yield self._progress
         finally:
@@ -102,30 +102,30 @@ class RunWatch:
         # nor in the bar.
         task, skipped = self.bar.tasks[0], progress.persons_skipped
         total = progress.persons_expected
-        if progress.persons_done > total * _ABOUT:
+        if progress.persons_done > total * _TOLERANCE:
             total = 0  # the estimate was wrong, for example because the roster grew
         task.total = total - skipped if total else None
         self.bar.update(task.id, completed=progress.persons_done - skipped)
-        words = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
-        words += f" persons, {'' if total else 'total unknown, '}{task.speed or 0.0:,.1f}/s"
+        text = f"{progress.persons_done:,}" + (f" of about {total:,}" if total else "")
+        text += f" persons, {'' if total else 'total unknown, '}{task.speed or 0.0:,.1f}/s"
         if total and (left_s := task.time_remaining) is not None:
-            words += f", {span(left_s)} left"
+            text += f", {span(left_s)} left"
         if progress.persons_with_gaps:
-            words += f", {progress.persons_with_gaps:,} with gaps"
+            text += f", {progress.persons_with_gaps:,} with gaps"
         is_stopping = self._stop is not None and self._stop.is_set()
         if note := _STOPPING if is_stopping else progress.slowness():
-            words += f" ({note})"
-        self.bar.update(task.id, words=words)
-        return words
+            text += f" ({note})"
+        self.bar.update(task.id, text=text)
+        return text
 
     async def report(self, runtime: Runtime) -> None:
-        """Report runs to bar, log and systemd each second, until cancelled."""
+        """Update the bar and systemd every second, and the log every minute, until cancelled."""
         # The watchdog is fed from the event loop, so that systemd notices a loop that hangs.
         for second in itertools.count(1):
-            words = self.describe()
-            notify("READY=1", "WATCHDOG=1", f"STATUS={words or 'waiting'}")
-            if words and second % HEARTBEAT_S == 0:
-                log.info("run.heartbeat", progress=words)
+            text = self.describe()
+            notify("READY=1", "WATCHDOG=1", f"STATUS={text or 'waiting'}")
+            if text and second % HEARTBEAT_S == 0:
+                log.info("run.heartbeat", progress=text)
             await runtime.sleep(1.0)
 
 
@@ -170,9 +170,9 @@ async def observed_run(
     # A backfill does not replace the nightly run, so it must not report one as done.
     is_pinged = request.kind is RunKind.SYNC
     watch = watch or RunWatch(app.runtime.monotonic)
-    targets, out = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
+    targets, transport = app.settings.telemetry, partial(app.transport, limit_s=LIMIT_S)
     if is_pinged:
-        await ping(targets, out)
+        await ping(targets, transport)
     try:
         with watch.run(stop) as progress:
             report = await run_sync(app, request, stop=stop, progress=progress)
@@ -181,16 +181,16 @@ async def observed_run(
     except Exception as error:
         code = _log_failure(error, request)
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
-        await emit(samples, targets, out, board)
+        await emit(samples, targets, transport, board)
         if is_pinged:
-            await ping(targets, out, code)
+            await ping(targets, transport, code)
         raise
     _log_summary(report, progress)
     if board is not None or targets.textfile or targets.pushgateway_url:
-        failed = await emit(samples_of(report, await _standing(app)), targets, out, board)
+        failed = await emit(samples_of(report, await _standing(app)), targets, transport, board)
         report = replace(report, reasons=(*report.reasons, *failed))
     if is_pinged:
-        await ping(targets, out, report.exit_code)
+        await ping(targets, transport, report.exit_code)
     return report
 
 
@@ -229,10 +229,10 @@ def _log_summary(report: RunReport, progress: RunProgress) -> None:
     )
 
 
-async def _standing(app: App) -> Standing | None:
+async def _standing(app: App) -> PublishedState | None:
     try:
         async with app.database(patience_s_max=_PATIENCE_S) as database:
-            return await read_standing(database.read)
+            return await read_published_state(database.read)
     except WorkerError as error:
         log.warning("telemetry.no_standing", reason=error.message)
         return None
@@ -268,20 +268,21 @@ def _print_totals(totals: Mapping[str, int]) -> None:
 
 
 async def stoppable(
-    work: Callable[[anyio.Event], Awaitable[T]], beside: Callable[[], Coroutine[Any, Any, None]]
+    work: Callable[[anyio.Event], Awaitable[T]],
+    background: Callable[[], Coroutine[Any, Any, None]],
 ) -> T | None:
     """Run ``work``. SIGTERM, SIGINT or SIGHUP sets its event, and a second signal cancels it.
 
     A commit in progress is finished even if ``work`` is cancelled.
 
     Args:
-        beside: runs at the same time, and is cancelled when ``work`` ends.
+        background: runs at the same time, and is cancelled when ``work`` ends.
 
     Returns:
         The result of ``work``. None if it was cancelled.
     """
     stop, loop = anyio.Event(), asyncio.get_running_loop()
-    watching = loop.create_task(beside())
+    background_task = loop.create_task(background())
     try:
         with anyio.CancelScope() as scope:
 
@@ -291,7 +292,7 @@ async def stoppable(
             with _on_signals(lambda: loop.call_soon_threadsafe(stop_or_cancel)):
                 return await work(stop)
     finally:
-        watching.cancel()
+        background_task.cancel()
     return None
 
 

@@ -122,10 +122,10 @@ async def run_sync(
         is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
         if is_unclear and (slowness := progress.slowness()):
             issuer = app.settings.helseid.issuer
-            waited = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
-            report = replace(report, reasons=(*report.reasons, waited))
+            status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
+            report = replace(report, reasons=(*report.reasons, status))
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
-            await _forget_old(app, lease, last, stop)
+            await _apply_retention(app, lease, last, stop)
         return report
 
 
@@ -156,7 +156,7 @@ def _area_reader(
 
 
 async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:
-    """Estimate the persons of a run: lines of its file, else the persons of the last full run."""
+    """Estimate the number of persons: lines of the roster, else persons of the last full run."""
     if isinstance(roster, CsvRoster) and (lines := await roster.count_lines()):
         return lines
     if last is None or request.kind is not RunKind.SYNC:
@@ -164,12 +164,14 @@ async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) 
     return last.totals["persons_total"] - last.totals["persons_departed"]
 
 
-async def _forget_old(app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event) -> None:
-    """Apply the retention settings. An error is only logged."""
-    # The run is published. The next run applies the retention again.
-    kept, until = app.settings.retention.versions, last.published_at if last else None
+async def _apply_retention(
+    app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event
+) -> None:
+    """Delete old versions and accesses. An error is only logged."""
+    # The run is published, and the next run tries again.
+    retention, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=kept, until=until, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=retention, until=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -1,4 +1,4 @@
-"""Writes TOML: values, and contracts with PTS with the open points of proposals."""
+"""Writes values and contracts as TOML, with the open points of a proposal as comments."""
 
 import json
 import re
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _TABLES: Final = ("columns", "values", "extra")  # each is a table of its own
-_REPLACED: Final = ("body", "person")  # another field takes the place of that in force
+_REPLACED: Final = ("body", "person")  # a proposal replaces the field in force
 
 
 def contract_toml(
     contract: Contract, in_force: Contract, proposals: Mapping[str, "Proposal"]
 ) -> tuple[str, list[dict[str, Any]]]:
-    """A contract as a file that reads back to the same one, and a list of its open points.
+    """A contract as TOML that parses to the same contract, and a list of its open points.
 
-    Each is a comment ``# TODO 1: …`` at its key. Each line that differs from the contract in force
-    is marked.
+    Each open point is a comment ``# TODO 1: …`` at its key. Each line that differs from the
+    contract in force is marked.
     """
     lines, todos = list[str](), list[dict[str, Any]]()
     for area, declared in contract.items():

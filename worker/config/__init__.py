@@ -35,7 +35,7 @@ class Loaded:
     hint: str
     missing: str = ""
 
-    def require_none(self, problems: Sequence[str], kind: type[ConfigurationError]) -> None:
+    def raise_if_any(self, problems: Sequence[str], kind: type[ConfigurationError]) -> None:
         """Raise one error with all problems, if there are any."""
         if problems:
             message = f"the configuration has {counted(len(problems), 'error')}:"
@@ -55,7 +55,7 @@ def load(
 
     Args:
         flags: values by key name, each with the flag's spelling for messages.
-        cwd: the start of relative paths. In the file, they start at its folder.
+        cwd: relative paths are resolved against it, those in the file against its folder.
         config_path: the file to read. Default: ``PTS_CONFIG``, else ``config/worker.toml`` if it
             exists.
         purpose: also check the keys and files that this purpose needs, to report all errors at
@@ -93,7 +93,7 @@ def load(
         # A misspelled key is one error, not also a missing key.
         problems += unmet(settings, purpose, {*errors, *map(meant_by, errors)}) if purpose else ()
     is_flag = not errors.keys().isdisjoint(by_flags)
-    loaded.require_none(problems, FlagError if is_flag else ConfigurationError)
+    loaded.raise_if_any(problems, FlagError if is_flag else ConfigurationError)
     return loaded
 
 

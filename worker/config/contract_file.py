@@ -56,12 +56,12 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
             hint="`pts-worker contract from-openapi FILE --out pts.toml` proposes a contract",
         )
     tables = parse_toml(text, name=name)
-    # As JSON, because the models are strict: in Python mode, a TOML array is no tuple.
+    # As JSON, because strict models accept a list for a tuple only in JSON mode.
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         problem = (
-            f"{name}: contains a date, a time, nan or inf (write texts), or is nested too deeply"
+            f"{name}: contains a date, a time, nan or inf (use strings), or is nested too deeply"
         )
         raise ConfigurationError(problem) from None
     areas = [area.name for area in AREAS]
@@ -116,9 +116,9 @@ def _misfits(contract: Contract) -> Iterator[str]:
             place, names = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:
                 yield f"{place}: there is no such column; keep the field in `extra`, or use {names}"
-            # Leaves become a JSON text, which is no number and no time.
+            # Leaves become a JSON text, which is neither a number nor a time.
             elif isinstance(source, dict) and types[column] not in _MADE_OF_LEAVES:
                 yield f"{place}: has the type {types[column]}, and cannot be made of leaves"
             elif column in {*declared.required, *area.effect.deciding} & set(declared.volatile):
                 # Its change alone must create a version, or a removal could go unnoticed.
-                yield f"{area.name}.volatile: remove {column}, whose change is always a version"
+                yield f"{area.name}.volatile: remove {column}; its changes must create versions"

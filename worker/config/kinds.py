@@ -60,11 +60,9 @@ def _share(value: Any) -> Any:
     raise ValueError("must be a number from 0 to 1, such as 0.1 for 10 %")
 
 
-_ROUND_NAMES: Final = " []\"'"
-
-
+_LIST_PUNCTUATION: Final = " []\"'"
 NAMES: Final = _of_text(
-    lambda text: [name for part in text.split(",") if (name := part.strip(_ROUND_NAMES))]
+    lambda text: [name for part in text.split(",") if (name := part.strip(_LIST_PUNCTUATION))]
 )
 """In the environment and in flags, lists are comma-separated, or written as in TOML."""
 OR_NONE: Final = _of_text(lambda text: None if text == "none" else text)
@@ -82,7 +80,7 @@ Duration = Annotated[
     _must(bool, "must be longer than 0"),
 ]
 Kept = Annotated[Duration, _must(lambda time: time.days // 30, "must be at least 30d, or none")]
-"""Rejects ``90m``, which looks like months. Figures count closed restrictions of a week."""
+"""Rejects ``90m``, which looks like months, and less than the week that the report covers."""
 File = Annotated[
     Path,
     _must(

@@ -174,9 +174,9 @@ class Sync(Section):
     """The next run continues a stopped run, unless the stopped run made no progress for this
     long."""
     confirm: Literal["removals", "changes"] = "removals"
-    """The changes that a second read, on a new connection, must confirm: `removals`, if a
-    restriction would close, go out of effect, or open although it is published under another
-    person, or `changes`, for every difference to the published state."""
+    """The changes that a second read, on a new connection, must confirm. `removals`: a restriction
+    would close, go out of effect, or open although it is published under another person.
+    `changes`: any difference to the published state."""
     confirm_after: kinds.Duration = timedelta(seconds=10)
     """Minimum time between both reads."""
     max_removed_share: kinds.Share = 0.10
@@ -237,8 +237,8 @@ class Telemetry(Section):
     """Metrics of runs."""
 
     textfile: kinds.File | None = unset("/var/lib/node_exporter/pts_worker.prom")
-    """File for node_exporter's textfile collector, written after each run. Others may read it if
-    they may read its folder."""
+    """File for node_exporter's textfile collector, written after each run. Others can read it if
+    they can read its folder."""
     pushgateway_url: kinds.HttpUrl | None = unset("https://pushgateway.example")
     """URL of a Prometheus Pushgateway, to which metrics are pushed after each run."""
     http_listen: kinds.Listen | None = unset("127.0.0.1:9464")
@@ -249,7 +249,7 @@ class Telemetry(Section):
 
 
 class Settings(BaseSettings):
-    """The complete configuration, created by ``worker.config.load``. Without values: defaults."""
+    """The complete configuration, created by ``worker.config.load``. All keys have defaults."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True)
 

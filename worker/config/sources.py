@@ -68,7 +68,7 @@ def near_config_variable(environ: Mapping[str, str]) -> str:
 
 
 def file(path: Path) -> Source:
-    """The values of a TOML file. Relative paths start at its folder.
+    """The values of a TOML file. Relative paths are resolved against its folder.
 
     Raises:
         ConfigurationError: the file cannot be read or trusted, or is not TOML.
@@ -127,7 +127,7 @@ def _under(folder: Path, name: str, value: Any) -> Any:
 
 
 def merged(highest_first: Sequence[Source]) -> Source:
-    """The values of all sources together. Lowest are the addresses of ``api.environment``.
+    """Merge all sources. The addresses of ``api.environment`` have the lowest precedence.
 
     A roster file replaces the roster query of lower sources, and a query replaces the file.
     """

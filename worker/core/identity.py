@@ -1,6 +1,6 @@
 """Types for national identifiers and pseudonym keys that never print, and keyed pseudonyms.
 
-An identifier is eleven digits (pts reference, 9). Wrong control digits are only a warning, because
+An identifier is eleven digits (pts reference, 9). Wrong check digits are only a warning, because
 synthetic numbers, felles hjelpenummer and future numbers follow other rules. No sex or date of
 birth is derived from an identifier.
 """
@@ -22,7 +22,7 @@ _DIFFERENT_MIN: Final = 16
 _PSEUDONYM_DIGITS: Final = 64
 _NUMBER: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+|[0-9]{9,11}[.,]0+")
 _AS_A_NUMBER: Final = (
-    "it was written as a number (in powers of ten, or with .0): keep the column as text"
+    "it was written as a number (such as 6.8E+09, or with .0): keep the column as text"
 )
 
 

@@ -23,7 +23,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
         off_id: the identifier, 11 digits.
         local_ref: the organisation's own reference, if any.
         cohort: the person's group for counting, if any: a clinic, a department.
-        checksum_ok: false if the control digits are wrong. This is only a warning: synthetic and
+        checksum_ok: false if the check digits are wrong. This is only a warning: synthetic and
             future identifiers fail today's rules (pts reference, section 9).
         is_h_number: the identifier has the pattern of an H-number.
     """
@@ -122,7 +122,7 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         reason: the error, without any value from the response.
-        retry_at: until when PTS asked to wait, if it did.
+        retry_at: the end of the pause that PTS asked for, if it did.
     """
 
     area: str
@@ -145,7 +145,7 @@ class PersonRead(Value, frozen=True, kw_only=True):
 
 
 class RunKind(enum.StrEnum):
-    """The scope of a run: the complete roster, or a subset that never departs persons."""
+    """The scope of a run: the complete roster, or a subset that marks no person as departed."""
 
     SYNC = "sync"
     BACKFILL = "backfill"

@@ -35,10 +35,10 @@ class ShownNight(Value, frozen=True, kw_only=True):
 
     @property
     def has_rate(self) -> bool:
-        """Whether the persons can be a share of the roster."""
+        """Whether the persons can be shown as a share of the roster."""
         # Persons with restrictions include missing persons, so they may outnumber the roster.
         is_below = self.roster is not None and self.persons.last <= self.roster.last
-        # "Fewer than 15 of 10" would be no share.
+        # "Fewer than 15 of 10" is not a share.
         return is_below and not (self.persons.is_few and self.persons.last)
 
     def of(self, group: str) -> ShownCount:
@@ -65,8 +65,8 @@ class ShownCohort(Value, frozen=True, kw_only=True):
 class ShownFacts:
     """The shown counts of ``ReportFacts``.
 
-    They are computed from the parts to the totals: codes, groups, all restrictions. A table with
-    another division of the same total is None if the two tables together would reveal a count.
+    They are computed bottom-up: codes, then groups, then all restrictions. A table that divides the
+    same total in another way is None if the two tables together would reveal a count.
     """
 
     def __init__(self, facts: ReportFacts, small: SmallNumbers) -> None:
@@ -85,7 +85,7 @@ class ShownFacts:
 
     @cached_property
     def causes(self) -> Mapping[str, ShownCount] | None:
-        """Restrictions by cause. Only some areas state a cause."""
+        """Restrictions by cause. Only some areas have a cause."""
         causes, total = self._counts(self.facts.causes), self.last.total
         divided = [self._by_cause(group) for group in GROUPS if group in self.groups]
         with_cause = [count for counts, _ in divided for count in counts]
@@ -199,8 +199,8 @@ class ShownFacts:
     def _persons(self, number: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
         """Return the shown number of persons with a restriction.
 
-        If it were the greatest that the rows allow, a row of few persons would have the most that
-        it can have. So it is shown as one of two neighbours then.
+        If it equalled the maximum that the rows allow, a reader would know that each hidden row has
+        its maximum. In this case, it is shown as a range of two neighbouring numbers.
         """
         shown, top = self.small.total(number, None, cohorts), self.small.count(rows.most)
         below = self.small.count(max(top.first - self.small.step, 0))
@@ -218,7 +218,7 @@ class ShownFacts:
 
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
-        # The lowest roster that the shown count can stand for: 18 is shown as 20.
+        # The smallest roster with this shown count: 18 is shown as 20.
         is_ranked = persons.number is not None and roster.low >= RANKED_MIN
         return ShownCohort(
             name=facts.cohort or "",
@@ -257,7 +257,7 @@ def _codes_of_areas(*, has_cause: bool) -> set[str]:
 
 
 def _of_two_areas(count: ShownCount) -> ShownCount:
-    """Divide an unknown code: an unknown part of it is of the areas with a cause."""
+    """Divide the count of an unknown code between areas with a cause and areas without."""
     parts = [ShownCount(0, 0, 0, MANY), ShownCount(0, 0, 0, MANY)]
     return ShownCount(count.first, count.last, count.low, count.high, [parts])
 

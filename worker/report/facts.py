@@ -38,7 +38,7 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 _SLACK_DAYS: Final = 7
 """How many days earlier than ``CHANGE_DAYS`` the compared night may be."""
 _CHANGES: Final = ("insert", "update", "close")
-"""The codes of the parts of a ``Week``, in order."""
+"""The operations that a ``Week`` counts, in order."""
 _COHORTS_NAMED: Final = 20
 """Maximum number of cohorts in a message."""
 
@@ -232,7 +232,7 @@ class _Queries:
             )
         )
         days = {row.started_at.astimezone(_ZONE).date() for row in begun}
-        # A later one has no place between the nights.
+        # The trend ends with the last night, so a later withheld run is not in it.
         before = {day for day in days if day < nights[-1].day}
         return tuple(sorted(before - {night.day for night in nights}))
 
@@ -292,7 +292,7 @@ def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -
         return SnapshotState.GAPS
     if last_sync.age(now) > FRESH:
         return SnapshotState.OLD
-    # A line that cannot be read has no person and no cohort, so it is a gap in each report.
+    # A line that cannot be read has no person and no cohort, so it is a gap in every report.
     if last.stale or last_sync.roster_faults:
         return SnapshotState.GAPS
     return SnapshotState.COMPLETE

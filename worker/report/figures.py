@@ -67,7 +67,7 @@ class NightFacts(Value, frozen=True, kw_only=True):
         roster, confirmed, stale: persons. None if they were not counted.
         missing: persons absent from the last full roster. ``roster`` does not include them.
         persons: persons with a restriction in effect, including missing persons.
-        groups: restrictions in effect, and rules for future results that are still open.
+        groups: restrictions in effect, and open rules for future results, by group.
     """
 
     publication_no: int
@@ -139,8 +139,8 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         causes: restrictions in effect on the last night, by cause.
         ages: restrictions in effect by their age in PTS. Keys are codes of ``report_code``.
         ends: delays in effect by the time until their end. Keys as in ``ages``.
-        expired: restrictions listed by PTS after their end, by the time since it. Keys as in
-            ``ages``.
+        expired: restrictions that PTS still lists after their end, by the time since then. Keys
+            as in ``ages``.
         week: changes in the seven days until the last night, by group.
         week_expired: restrictions that ended in these days and that PTS still lists, by group.
         withheld: days on which a run was withheld and none was published.
@@ -172,7 +172,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
 
     @property
     def missed(self) -> Sequence[date]:
-        """Days between the nights without a published or withheld run."""
+        """Days between the first and the last night on which no run was published or withheld."""
         pairs = list(pairwise(self.nights))
         steps = sorted(later.published_at - night.published_at for night, later in pairs)
         # With weekly runs no day is missed, so the median interval must be about a day.
@@ -181,7 +181,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         missed = {
             night.day + timedelta(days=day)
             for night, later in pairs
-            # In hours, because a run that ends before and after midnight in turn skips a day.
+            # In hours, because runs that end around midnight can skip a calendar day.
             if later.published_at - night.published_at > _A_NIGHT_LATER
             for day in range(1, (later.day - night.day).days)
         }

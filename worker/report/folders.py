@@ -68,7 +68,7 @@ class PublicationFolder:
     """An incomplete folder, under a temporary name beside the one that it will replace.
 
     Raises:
-        ConfigurationError: it cannot be created, or its name belongs to something else.
+        ConfigurationError: it cannot be created, or a folder with its name is not an export.
     """
 
     def __init__(self, out: Path, name: str) -> None:

@@ -33,7 +33,7 @@ class Language:
             self._names.setdefault(row.system, {})[row.code] = getattr(row, f"name_{code}")
 
     def text(self, key: str, /, n: int | None = None, **values: object) -> str:
-        """Return the text of a key with these values. ``n`` selects the form, and is ``{n}``."""
+        """Return the text of a key with these values. ``n`` selects the form, and fills ``{n}``."""
         text = self.texts[key]
         if n is not None:
             values = {"n": self.number(n)} | values
@@ -49,7 +49,7 @@ class Language:
         return self._names[system]
 
     def group(self, group: str) -> str:
-        """Return the name of a group of restrictions, also of the group of unknown codes."""
+        """Return the name of a group of restrictions, including the group of unknown codes."""
         return self.name("restriction_group", group) or self.text("group_unknown")
 
     def number(self, value: float, decimals: int = 0) -> str:
@@ -65,7 +65,7 @@ class Language:
         return self.text("percent", value=self.number(share * 100, decimals))
 
     def percent_down(self, share: float) -> str:
-        """Format a share of 1 in per cent, rounded down to one decimal. All of it is ``100 %``."""
+        """Format a share of 1 in per cent, rounded down to one decimal. Only 1 is ``100 %``."""
         if share == 1:
             return self.percent(share)
         # 99.99 % of the roster must not read as 100 %. The small term cancels float errors.

@@ -17,9 +17,9 @@ from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, 
 NIGHTS_MIN = 7
 """Minimum number of nights for a trend."""
 _CHANGE_MIN = 100
-"""A change is shown above this count. Below it, rounding to five alone is several per cent."""
+"""A change is shown above this count. Below it, rounding to five can be several per cent."""
 _CHANGE_STEPS_MIN = 2
-"""A change of fewer rounding steps may be rounding alone."""
+"""A change of fewer rounding steps may be only rounding."""
 
 
 class Overview:
@@ -58,7 +58,7 @@ class Overview:
         return self.words.text("patients", n=plural(count), amount=self.prose(count))
 
     def change(self, now: ShownCount, then: ShownCount) -> str:
-        """Format the change of a count in per cent. Empty if it may be rounding alone."""
+        """Format the change of a count in per cent. Empty if it may be only rounding."""
         if not self._is_compared(now, then) or self._is_rounding(now, then):
             return ""
         return self.words.change(now.number or 0, then.number or 0)
@@ -83,7 +83,7 @@ class Overview:
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
-        """Format the confirmed share of the roster. If few persons are stale, a lower bound."""
+        """Format the confirmed share of the roster. A lower bound if few persons are stale."""
         roster, stale = night.roster and night.roster.number, night.stale
         if not roster or stale is None:
             return ""
@@ -253,7 +253,7 @@ class Overview:
 
     def _desc(self, count: Callable[[ShownNight], ShownCount]) -> str:
         counts, nights = list(map(count, self.shown.nights)), self.facts.nights
-        # A range such as "5 to 10" has its place by its ends.
+        # Ranges such as "5 to 10" are sorted by their ends.
         ranked = sorted(counts, key=lambda shown: (shown.first, shown.last, shown.is_few))
         ends = map(self.cell, (counts[0], counts[-1], ranked[0], ranked[-1]))
         first, last, lowest, highest = (cell.spoken or cell.text for cell in ends)

@@ -90,7 +90,7 @@ async def write_report(
         nights_min=NIGHTS_MIN,
     )
     # The template escapes text from outside. Characters that XML forbids are replaced here, because
-    # even an escape does not allow them.
+    # they are forbidden even as escapes.
     with named_faults(out):
         if _is_other(out):
             raise FileExistsError
@@ -143,7 +143,7 @@ class Page(Overview):
         return Table(words.text("week_caption"), head, rows) if rows else None
 
     def week_none(self) -> str:
-        """Return the text in place of the table of the week."""
+        """Return the text for a week without a table."""
         return self.words.text("week_first" if self.facts.last.publication_no == 1 else "week_none")
 
     def code_table(self) -> Table | None:
@@ -197,7 +197,7 @@ class Page(Overview):
         return Row([*cells, Cell(change or NOTHING)], group=key.group)
 
     def _code(self, key: CodeKey) -> Cell:
-        """Return the meaning of a code. A code with a meaning follows in small type."""
+        """Return the name of a code, with the code in small type. Unknown codes have no name."""
         words, code = self.words, key.code.replace("-", "_")
         # The facts have "other" for all unknown codes, which is not a code to show.
         name = self._name(code, (area.effect.code for area in AREAS))
@@ -214,7 +214,7 @@ class Page(Overview):
     def causes(self) -> Table | None:
         """Return the restrictions in effect by cause: set by a person, or by a rule."""
         words, causes = self.words, self.shown.causes or {}
-        # Shares of the table's own sum: only some areas state a cause.
+        # Shares are of the table's sum, because only some areas have a cause.
         numbers = [count.number for count in causes.values()]
         whole = self.small.count(0 if None in numbers else sum(filter(None, numbers)))
         rows = [
@@ -312,8 +312,8 @@ class Page(Overview):
         words, rows = self.words, []
         for night, counts in zip(self.facts.nights, self.shown.nights, strict=True):
             if night.stale or night.missing:
-                # Rounded to five, the confirmed persons would contradict the roster: 300 of 300,
-                # beside a few that are not confirmed. Their share has its bound.
+                # Only the share of confirmed persons, as a bound: their rounded number could be 300
+                # of 300 beside a few stale persons.
                 states = (counts.roster, counts.stale, counts.missing)
                 share = Cell(self.confirmed(counts) or NOTHING)
                 rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))

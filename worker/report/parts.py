@@ -1,6 +1,6 @@
 """Building blocks of the page, as value types: cells, tables, tiles, lines and charts.
 
-``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to its place. All
+``templates/parts.html`` draws lines in a box of 100 by 100, which is stretched to fit. All
 text is in HTML beside the box, where it keeps its size and is never cut.
 """
 
@@ -100,7 +100,7 @@ def line(
 
     Args:
         from_zero: the axis starts at 0. See ``scale`` for the default.
-        least_step: the numbers are rounded to it.
+        least_step: the step to which the numbers are rounded.
     """
     numbers = [value for value in values if value is not None]
     if not numbers or days[0] == days[-1]:
@@ -134,9 +134,9 @@ def line(
 def without_rounding(values: Sequence[int | None], least: int) -> Sequence[int | None]:
     """Return the numbers without the changes that are smaller than ``least``.
 
-    From the last number backwards, a level stays until a number differs enough, so the line ends at
-    the number beside it. Two levels are joined by a straight segment, so a slow change is no cliff.
-    0 is never rounded, so a change from or to 0 is kept.
+    Backwards from the last number, a level is kept until a number differs by ``least``, so the line
+    ends at the number beside it. Levels are joined by straight segments, so that a slow change does
+    not look like a cliff. 0 is never rounded, so a change from or to 0 is kept.
     """
     drawn = list(values)
     numbers = [(place, value) for place, value in enumerate(values) if value is not None]
@@ -152,7 +152,7 @@ def without_rounding(values: Sequence[int | None], least: int) -> Sequence[int |
                     share = (between - place) / (start - place)
                     drawn[between] = round(value + share * (level - value))
             level = value
-        # The segment to an earlier level begins where the numbers last were at this one.
+        # The segment to an earlier level begins where a number last equalled this level.
         if value == level:
             start = place
     return drawn

@@ -67,7 +67,7 @@ def roster(seed: int, count: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _control_digits(nine: str) -> str:
-    """The two control digits for the first nine. Empty if the number is not issued (F1)."""
+    """The two check digits for the first nine. Empty if the number is not issued (F1)."""
     digits = [int(digit) for digit in nine]
     for weights in (_FIRST_WEIGHTS, _SECOND_WEIGHTS):
         # ``map`` stops at the shorter one, so each weight has its digit.

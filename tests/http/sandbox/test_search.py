@@ -39,7 +39,7 @@ def _rests(off_id: str) -> tuple[int, int]:
 
 
 def test_every_identifier_is_synthetic_and_valid():
-    """20,000 identifiers, none with a real month, both control digits right; some D-numbers."""
+    """20,000 identifiers, none with a real month, both check digits right; some D-numbers."""
     off_ids = [*population(1, 20_000)]
     assert {int(off_id[2:4]) for off_id in off_ids} == {*range(81, 93), *range(66, 78)}
     assert {_rests(off_id) for off_id in off_ids} == {(0, 0)}

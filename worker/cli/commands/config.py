@@ -32,7 +32,7 @@ def check(cli: options.Cli) -> None:
     if problems:
         raise ConfigurationError("the configuration cannot be used:", problems=problems)
     file = app.loaded.config_file
-    text = f"{file or 'no file'} read; a sync has all its settings; keys and contract can be used"
+    text = f"{file or 'no file'} read; all settings of a sync are set; keys and contract are valid"
     cli.emit({"config_file": file}, lambda: print(text))
 
 

@@ -50,8 +50,8 @@ def show(cli: options.Cli) -> None:
 
 @command.command("from-openapi")
 @click.argument("file", type=options.path, metavar="FILE")
-@click.option("--safety", metavar="PATH", help="The search of patient-safety in the document.")
-@click.option("--privacy", metavar="PATH", help="The search of patient-privacy in the document.")
+@click.option("--safety", metavar="PATH", help="Path of the search for patient-safety.")
+@click.option("--privacy", metavar="PATH", help="Path of the search for patient-privacy.")
 @_out
 @click.pass_obj
 def from_openapi(
@@ -59,8 +59,8 @@ def from_openapi(
 ) -> int:
     """Propose a contract from NHN's OpenAPI 3 document (JSON or YAML).
 
-    Prints the operations that could be the search of each area. If several match, you are asked on
-    a terminal. In a script, choose with `--safety` and `--privacy`.
+    Prints the operations that may be the search operation of each area. If several match, you are
+    asked on a terminal. In a script, choose with `--safety` and `--privacy`.
 
     The result is a complete contract. Comments `# TODO 1: …` mark the lines to check. The output
     lists them, with up to five questions that you can send to NHN. Test the contract with
@@ -107,7 +107,7 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
     for number, operation in enumerate(candidates, 1):
         click.echo(visible(f"{number:3}  {operation.name}  {operation.remark}"), err=True)
     kind = click.IntRange(0, len(candidates))
-    number = click.prompt(f"The search of {area} (0: none of these)", type=kind, err=True)
+    number = click.prompt(f"Search operation of {area} (0: none of these)", type=kind, err=True)
     return candidates[number - 1] if number else None
 
 
@@ -118,9 +118,10 @@ def learn_command(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about synthetic persons.
 
     Give the identifiers of up to 100 persons with restrictions on standard input, one per line.
-    Requests first pages with the contract in force, fewer if they are large, and then all pages
-    with the proposed one. Prints names of fields, their types, and the number of records that have
-    them, never a value. An answer that `pts-worker doctor --probe` would refuse is an open point.
+    Requests the first page for each person with the contract in force (for fewer persons if pages
+    are large), and then all pages with the proposed contract. Prints names of fields, their types,
+    and the number of records that have them, never values. An answer that
+    `pts-worker doctor --probe` would refuse becomes an open point.
 
     Set `api.contract_file` to the file of `from-openapi` first. Exit code 65 if no answer for an
     area has a list of records.
@@ -141,23 +142,25 @@ def _report(
     from worker.files import named_faults, write_new
 
     in_force = app.contract()
-    made = {area: proposal.contract for area, proposal in proposals.items() if proposal.contract}
-    text, todos = contract_toml({**in_force, **made}, in_force, proposals)
-    if out is not None and made:
+    proposed = {
+        area: proposal.contract for area, proposal in proposals.items() if proposal.contract
+    }
+    text, todos = contract_toml({**in_force, **proposed}, in_force, proposals)
+    if out is not None and proposed:
         with named_faults(out):
             write_new(out, text.encode())
     document = {
-        "file": out if made else None,
+        "file": out if proposed else None,
         "areas": {
-            area: {"operations": each.operations, "facts": each.facts, "fields": each.fields}
-            for area, each in proposals.items()
+            area: {name: getattr(proposal, name) for name in ("operations", "facts", "fields")}
+            for area, proposal in proposals.items()
         },
-        "contract": tomllib.loads(text if made else ""),
+        "contract": tomllib.loads(text if proposed else ""),
         "todos": todos,
         "questions": _questions(proposals),
     }
-    cli.emit(document, lambda: _print(document, text if made and out is None else ""))
-    missing = [area for area in proposals if area not in made]
+    cli.emit(document, lambda: _print(document, text if proposed and out is None else ""))
+    missing = [area for area in proposals if area not in proposed]
     if missing and not cli.as_json:
         click.echo(f"pts-worker: nothing is proposed for {', '.join(missing)}", err=True)
     return ExitCode.DATA_CONTRACT if missing else ExitCode.OK
@@ -175,12 +178,12 @@ def _questions(proposals: dict[str, "Proposal"]) -> list[str]:
 def _print(document: dict[str, Any], text: str) -> None:
     """Print a TOML file: everything but the contract itself is a comment."""
     areas = document["areas"].items()
-    rows = [{"area": a, **row} for a, shown in areas for row in shown["operations"][:_SHOWN_MAX]]
-    # Only the fields of answers: you can look up those of a document in it.
-    rows = rows or [{"area": area, **row} for area, shown in areas for row in shown["fields"]]
+    rows = [{"area": a, **row} for a, part in areas for row in part["operations"][:_SHOWN_MAX]]
+    # Without operations, the fields are from live answers. A document lists its own fields.
+    rows = rows or [{"area": area, **row} for area, part in areas for row in part["fields"]]
     print_table([*rows[0]] if rows else [], [[*row.values()] for row in rows], indent="# ")
-    for area, shown in areas:
-        print("".join(f"# {area}: {visible(fact)}\n" for fact in shown["facts"]), end="")
+    for area, part in areas:
+        print("".join(f"# {area}: {visible(fact)}\n" for fact in part["facts"]), end="")
     print(f"\n{text}" if text else f"\n# Written: {document['file'] or 'nothing'}")
     print(f"# Open points: {len(document['todos'])}")
     for todo in document["todos"]:

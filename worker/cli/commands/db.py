@@ -29,8 +29,8 @@ def upgrade_schema(cli: options.Cli) -> None:
 
     It creates a missing database, and shows its address and the configuration file.
 
-    Run it before the first sync and after each upgrade of the program. You can repeat it, also
-    after it was stopped. The database of a development version is refused (78) and not changed:
+    Run it before the first sync and after each upgrade of the program. You can repeat it, even
+    after an interruption. The database of a development version is refused (78) and not changed:
     create a new one, and a full sync fills it.
 
     Example: `pts-worker db upgrade`
@@ -70,7 +70,7 @@ def check(cli: options.Cli) -> None:
 
     async def work() -> int:
         async with app.database() as database:  # compares the schema
-            return await database.lasting().read(count_outdated)
+            return await database.for_long_transactions().read(count_outdated)
 
     if outdated := cli.run(work):
         raise ConfigurationError(
@@ -84,9 +84,9 @@ def check(cli: options.Cli) -> None:
 @click.argument("file", type=options.path, metavar="FILE")
 @click.pass_obj
 def backup(cli: options.Cli, *, file: Path) -> None:
-    """Copy a SQLite database to a new file, also while a run is active.
+    """Copy a SQLite database to a new file, even while a run is active.
 
-    The copy is consistent as of one moment. FILE must not exist. It gets its name when it is
+    The copy is consistent as of one moment. FILE must not exist. It appears when the copy is
     complete, and only its owner can read it (0600). It contains health data: encrypt it, and keep
     `pseudonym.key` elsewhere. To restore it, see docs/database.md. For PostgreSQL use `pg_dump`.
 
@@ -104,7 +104,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
             cannot be written, or is in a folder where others can create files.
     """
     from worker.errors import ConfigurationError
-    from worker.store.identity import see_identity
+    from worker.store.identity import verify_identity
     from worker.store.schema.upgrade import HEAD
     from worker.store.status import publication_at
     from worker.trusted_files import EVERYBODY_WRITES, OTHERS_WRITE, examine_with_folder
@@ -115,11 +115,11 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
                 "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
                 "(docs/database.md)"
             )
-        await see_identity(store, app.identity())
+        await verify_identity(store, app.identity())
         last = await store.read(publication_at)
         with _new(file) as copy:
-            may_group = app.settings.database.group_readable
-            forbidden = EVERYBODY_WRITES if may_group else OTHERS_WRITE
+            is_shared = app.settings.database.group_readable
+            forbidden = EVERYBODY_WRITES if is_shared else OTHERS_WRITE
             examine_with_folder(file, key="FILE", forbidden=forbidden)
             await _copy(store, copy)
             size = copy.stat().st_size
@@ -155,7 +155,7 @@ async def _copy(store: "Database", copy: Path) -> None:
     from worker.store.errors import described
 
     async with store.engine.connect() as connection:
-        # Past SQLAlchemy, which begins a transaction: VACUUM fails inside one.
+        # Bypasses SQLAlchemy, which begins a transaction: VACUUM fails inside one.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         try:
             await driver.execute("VACUUM INTO ?", (str(copy),))

@@ -11,7 +11,7 @@ _SYNTHETIC_PERSON: Final = "16858399649"
 
 
 @click.command("doctor", cls=options.Command)
-@click.option("--probe", is_flag=True, help="Read a synthetic person of NHN from PTS.")
+@click.option("--probe", is_flag=True, help="Read one of NHN's synthetic persons from PTS.")
 @click.option(
     "--person",
     metavar="-",
@@ -28,7 +28,7 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
 
     `--probe` asks for a number that NHN has published and no real person can have, also in
     production. It compares the answer with the contract. It shows names of fields, never values. If
-    it reads a record of every area, the contract is proven. Before that, its line is a warning.
+    it reads a record of every area, the contract is proven. Until then, its line is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     metavar="DIALECT",
     help="excel-nb: CSV for Excel in Norwegian.",
 )
-@click.option(
-    "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
-)
+@click.option("--view", multiple=True, help="Only this view (repeatable). Default: all but access.")
 @click.option(
     "--since",
     type=click.IntRange(min=0),
@@ -70,15 +68,16 @@ def command(
     from worker.report.export import Options, export
     from worker.store.schema.upgrade import HEAD
 
-    chosen = Options(format=file_format, dialect=dialect, views=view, since=since)
-    chosen.chosen()  # a usage error must not leave a row in the access log
+    export_options = Options(format=file_format, dialect=dialect, views=view, since=since)
+    export_options.chosen()  # a usage error must not leave a row in the access log
     app = cli.load("report")
 
     async def write() -> "Manifest":
         async with app.database() as store:
             await log_access(store, "export", purpose, view=view, since=since)
-            read = store.lasting().read
-            return await export(read, out, chosen, now=app.runtime.now(), schema_revision=HEAD)
+            read = store.for_long_transactions().read
+            now = app.runtime.now()
+            return await export(read, out, export_options, now=now, schema_revision=HEAD)
 
     manifest = cli.run(write)
     cli.emit(manifest, lambda: _print(out, manifest))

@@ -20,8 +20,7 @@ _KEY_SHOWN: Final = 12
 """Characters of a pseudonym, so that a line fits into 80 columns."""
 _AREAS: Final = ("patient-safety", "patient-privacy")
 
-
-_HEADS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "reason")
+_HEADERS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "reason")
 
 
 @click.group("failures", cls=options.Group, no_args_is_help=True)
@@ -42,9 +41,9 @@ def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str 
     """List the failures: first by area, kind and reason, then one by one.
 
     Failures with the same reason are one line of the table, with the number of persons and the
-    first time. Below 20 failures, or with `--all`, each failure follows on a line of its own, the
-    oldest first: the person, the attempts of the last read, and the runs in a row that failed.
-    `--json` always has all failures.
+    time of the first failure. Below 20 failures, or with `--all`, each failure follows on a line of
+    its own, the oldest first: the person, the attempts of the last read, and the runs in a row that
+    failed. `--json` always has all failures.
 
     The person is the roster's reference, else the start of the pseudonym. Without a reference and
     without pseudonyms it is a row number, because identifiers are never printed. Every `sync` tries
@@ -69,30 +68,30 @@ def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str 
 
 
 def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
-    from worker.core.paths import without_numbers
+    from worker.core.paths import without_indexes
 
     if not failures:
         print("failures: none")
     groups = defaultdict[tuple[str, ...], list["OpenFailure"]](list)
     for failure in failures:
         # Reasons that differ in a number, such as a position, are one reason for the reader.
-        groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
+        groups[failure.area, failure.kind, without_indexes(failure.reason)].append(failure)
     table = [
         (
             area,
             kind,
-            len({failure.person_id for failure in alike}),
-            f"{min(failure.first_at for failure in alike):%Y-%m-%d %H:%M}",
+            len({failure.person_id for failure in group}),
+            f"{min(failure.first_at for failure in group):%Y-%m-%d %H:%M}",
             reason,
         )
-        for (area, kind, reason), alike in sorted(groups.items(), key=lambda pair: -len(pair[1]))
+        for (area, kind, reason), group in sorted(groups.items(), key=lambda pair: -len(pair[1]))
     ]
     print_table(("area", "kind", "persons", "since UTC", "reason"), table)
     if not shows_all and len(failures) >= _LISTED_BELOW:
-        print("\n`--all` lists each of them; `--area` and `--kind` choose.")
+        print("\n`--all` lists each of them; `--area` and `--kind` filter.")
     elif failures:
         print()
-        print_table(_HEADS, [_row(failure) for failure in failures], gap=1)
+        print_table(_HEADERS, [_row(failure) for failure in failures], gap=1)
 
 
 def _row(failure: "OpenFailure") -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ _QUESTION: Final = "PTS over the internet (test-internet) or over Helsenett (tes
 _HEAD: Final = """\
 # Configuration of pts-worker. A line that starts with "#" has the default of a key, or an example.
 # Remove the "#" to set it. Flags and the environment (PTS_<SECTION>__<KEY>) override this file.
-# Relative paths here start at its folder. Durations are written as 30s, 15m, 12h, 1d or 1h30m.
+# Relative paths are resolved against its folder. Durations are 30s, 15m, 12h, 1d or 1h30m.
 # `pts-worker config show` shows each value and its origin, `pts-worker config check` all errors.
 #
 # Every installation sets these six keys. Each is at the top of its section:"""
@@ -35,11 +35,11 @@ _HEAD: Final = """\
 def command(cli: options.Cli, *, out: Path) -> None:
     """Write a configuration file that describes every key, and make the two key files beside it.
 
-    On a terminal it asks for the environment of PTS, unless you give it with `--set`. Enter takes
-    the value in brackets. The output ends with the client's public key, and the steps to register
-    it in HelseID's self-service. An existing configuration is never overwritten, and existing keys
-    are used. With `--set api.base_url=URL`, also give `--set helseid.issuer=URL`: then the file has
-    no environment.
+    On a terminal it asks for the environment of PTS, unless you give it with `--set`. Press Enter
+    for the value in brackets. The output ends with the client's public key, and the steps to
+    register it in HelseID's self-service. An existing configuration is never overwritten, and
+    existing keys are used. With `--set api.base_url=URL`, also give `--set
+    helseid.issuer=URL`: then the file has no environment.
 
     Example: `pts-worker init --out worker.toml`
     """
@@ -53,12 +53,12 @@ def command(cli: options.Cli, *, out: Path) -> None:
         values["api.environment"] = _environment()
     if "roster.url" not in values:
         values.setdefault("roster.path", "roster.csv")
-    made = _make_keys(out.parent, cli.flags)
+    created = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
     jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
     with named_faults(out):
         write_new(out, settings_toml(values).encode())
-    document = {"file": str(out.absolute()), "made": made, "public_jwk": jwk}
+    document = {"file": str(out.absolute()), "made": created, "public_jwk": jwk}
     cli.emit(document, lambda: _print(out, values, document))
 
 
@@ -75,8 +75,8 @@ def settings_toml(values: Mapping[str, Any]) -> str:
             candidates = (value, key.default, *(key.examples or ()))
             first = next(candidate for candidate in candidates if candidate is not None)
             hint = " Example:" if value is None and key.default is None else ""
-            off = "#" if value is None else ""
-            lines += ["", _comment(f"{key.description}{hint}"), off + toml_line(name, first)]
+            prefix = "#" if value is None else ""
+            lines += ["", _comment(f"{key.description}{hint}"), prefix + toml_line(name, first)]
     return "\n".join(lines) + "\n"
 
 
@@ -89,17 +89,17 @@ def _make_keys(folder: Path, flags: Mapping[str, Any]) -> list[str]:
     from worker.helseid.keys import new_client_key
 
     files = {key: folder / name for key, name in _KEY_FILES.items() if key not in flags}
-    # Never over an old file: with a new pseudonym key, no stored row matches its person.
+    # Never overwrite a key: with a new pseudonym key, no stored row matches its person.
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
-        made = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
+        content = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
         with named_faults(file):
-            write_new(file, made)
+            write_new(file, content)
     return [str(file.absolute()) for file in missing.values()]
 
 
 def _checked(key: str, value: Any) -> Any:
-    """Return the value as TOML has it. A wrong value is a usage error."""
+    """Return the value for the TOML file. A wrong value is a usage error."""
     from pydantic import Secret
 
     from worker.config.settings import read_value
@@ -131,10 +131,10 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
-        print(f"{file} made; only you can read it.")
+        print(f"{file} created; only you can read it.")
     print("Keep a copy of the pseudonym key in a safe place, apart from the database's backup.")
     print(f"\nAt https://selvbetjening.{test}nhn.no:")
-    print("  1. Make a client for machine-to-machine use (client_credentials), with DPoP.")
+    print("  1. Create a client for machine-to-machine use (client_credentials), with DPoP.")
     print(f"  2. Choose the scope {values.get('helseid.scope', 'nhn:pts/api')}.")
     print("  3. Choose private_key_jwt with a key of your own, and give it this public key:")
     key = document["public_jwk"]

@@ -25,7 +25,7 @@ def _min_cell(_context: object, _parameter: object, number: int) -> int:
 
 
 @click.command("report", cls=options.Command)
-@click.option("--out", type=options.path, required=True, help="The file.")
+@click.option("--out", type=options.path, required=True, help="The HTML file to write.")
 @click.option(
     "--language",
     type=click.Choice(["nb", "nn", "en"]),
@@ -79,7 +79,7 @@ def command(
             # The service that filled the store, which the configuration may no longer name.
             stored = await store.read(stored_identity)
             return await write_report(
-                store.lasting().read,
+                store.for_long_transactions().read,
                 out,
                 now=app.runtime.now(),
                 timezone=str(app.settings.schedule.timezone),

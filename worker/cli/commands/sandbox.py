@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
-They make the same checks as the real services. The folder gets a roster, keys and a configuration
-for the stand-ins. If you use a folder again, its keys and configuration are kept.
+They perform the checks of the real services. The folder gets a roster, keys and a configuration for
+the stand-ins. If you use a folder again, its keys and configuration are kept.
 
 A refused call gets the answer of NHN's sample API: 401 with `Bearer error="invalid_token"`, for
 every error of the DPoP proof.
@@ -33,8 +33,8 @@ Each of the `faults` is an object with an `action`: {", ".join(Action)}.
 requests, and `status`, `body`, `headers`, `slow_s` and `skew_s` define the answer. Example for two
 persons: `{{"faults": [{{"action": "status", "status": 503, "persons": [3, 6]}}]}}`.
 
-Requests and answers follow the contract (`contract show`). `--contract` sets another one, also in
-the configuration. A request that differs from the contract gets 400.
+Requests and answers follow the contract (`contract show`). `--contract` sets another one, and
+writes it to the configuration. A request that differs from the contract gets 400.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -70,7 +70,7 @@ _PORT = click.IntRange(0, 65_535)
 )
 @click.pass_obj
 def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chosen: Any) -> None:
-    """Serve them until stopped.
+    """Serve the stand-ins until stopped.
 
     Args:
         chosen: further fields of ``SandboxOptions``, each an option of that name.

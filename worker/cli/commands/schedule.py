@@ -56,7 +56,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
 
         async def begin() -> "RunReport | None":
             async with app.database(stop=stop) as store:
-                board.post(await _known_metrics(store))  # a restart leaves no gap
+                board.post(await _known_metrics(store))  # no gap after a restart
                 is_due = now or await run_to_continue(app, store)
             return await run_once() if is_due else None
 
@@ -76,12 +76,12 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
     """
     from worker.core.model import RunKind
     from worker.store import status
-    from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
+    from worker.telemetry import samples_of_end, samples_of_state, samples_of_totals
 
-    samples = [*samples_of_standing(await status.read_standing(store.read))]
+    samples = [*samples_of_state(await status.read_published_state(store.read))]
     if published := await store.read(status.last_full_publication):
         samples += samples_of_totals(RunKind.SYNC, published.totals)
-    for run in await store.read(status.last_runs, 50):  # backfills among them
+    for run in await store.read(status.last_runs, 50):  # enough to skip backfills
         if run.kind == RunKind.SYNC and run.finished_at is not None:
             code = ExitCode(run.exit_code or 0)
             return [*samples, *samples_of_end(code, at=run.finished_at, kind=RunKind.SYNC)]

@@ -25,9 +25,8 @@ _TOTALS: Final = {
     "closed": "rows_closed",
 }
 _WITHHELD: Final = (
-    "run {run_id}: its reads were discarded. Any further `{kind}` reads its persons again "
-    "({requests:,} requests in {time}). With `--accept-removals` it accepts these numbers plus a "
-    "tenth, not a list of restrictions: check before you accept (operations.md, Withheld)"
+    "run {run_id}: its reads were discarded. Another `{kind}` reads its persons again "
+    "({requests:,} requests in {time}). Before you decide, read operations.md, Withheld"
 )
 _NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
@@ -54,9 +53,9 @@ def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed:
     The age of the snapshot is counted from the last published full run, which read all persons.
     Readers see the last publication, which is newer if a backfill ran later.
 
-    If the last run was withheld, examples follow of restrictions that it would remove, by the
-    roster's reference and the restriction's id. `--max-age` omits them, because a monitor writes
-    its output to logs and mail.
+    If the last run was withheld, the output ends with examples of the restrictions that it would
+    remove: the roster's reference and the restriction's id. `--max-age` omits them, because a
+    monitor writes its output to logs and mail.
 
     Example: `pts-worker status --max-age 36h`
     """
@@ -107,7 +106,7 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
             "gaps": await store.read(queries.area_staleness),
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
-            # A monitor writes this to logs and mail, where no reference of a person belongs.
+            # A monitor writes this to logs and mail, which must not contain references of persons.
             "withheld": None if max_age else await store.read(queries.withheld_run),
             "runs": await store.read(queries.last_runs, runs),
         }
@@ -196,7 +195,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
 
 
 def _print_withheld(withheld: "Withheld") -> None:
-    """Print the counts that `--accept-removals` accepts, with examples to look up."""
+    """Print the removals of a withheld run, with examples to look up."""
     for area in withheld.areas:
         lost = f", {counted(area.lost, 'restriction')} would lose a value" if area.lost else ""
         print(

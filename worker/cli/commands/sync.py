@@ -11,7 +11,7 @@ from worker.cli import options
 @options.setting(
     "--roster",
     "roster.path",
-    help="File: CSV with a column off_id, or one identifier a line; - is standard input.",
+    help="File: CSV with a column off_id, or one identifier per line; - is standard input.",
 )
 @options.area
 @options.wait
@@ -19,7 +19,7 @@ from worker.cli import options
 @click.option(
     "--accept-service",
     is_flag=True,
-    help="Record a new address of the same PTS in the database.",
+    help="Accept a new address of the same PTS, and record it.",
 )
 @click.pass_obj
 def command(
