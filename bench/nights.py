@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bench.people import answer, off_id
 from worker.config.contract_file import load_contract
 from worker.core.area import AREAS, area_named
-from worker.core.diff import Confirm, compared
+from worker.core.diff import Confirm, confirmed
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
@@ -184,7 +184,7 @@ async def night(
         with recorded(database) as statements, publish:
             done = await store.publish(
                 _LIMITS,
-                may_depart=True,
+                is_full_roster=True,
                 progress=RunProgress(),
             )
     return Night(
@@ -212,7 +212,7 @@ async def _apply(store: RunStore, reads: Sequence[PersonRead]) -> None:
 
 def _read_again(read: PersonRead, draft: PersonDraft, confirm: Confirm) -> PersonRead:
     areas = [
-        compared(area_named(area.area), first, area, confirm)
+        confirmed(area_named(area.area), first, area, confirm)
         for area in read.areas
         if isinstance(area, CompleteArea) and (first := draft.areas[area.area].first)
     ]

@@ -69,7 +69,7 @@ class Nothing:
         self,
         _limits: GuardLimits,
         *,
-        may_depart: bool,  # noqa: ARG002 - the store fixes the names
+        is_full_roster: bool,  # noqa: ARG002 - the store fixes the names
         progress: RunProgress,
     ) -> Publication:
         """Say that it was."""

@@ -68,7 +68,7 @@ async def fill(url: str, persons: int, nights: int = NIGHTS, by_program: int = B
             await night(database, persons, generation=generation, answers=various, cohorts=COHORTS)
             if not generation:
                 await database.write(lambda connection: _facts_before(connection, first))
-        await database.lasting().write(lambda connection: multiply(connection, times))
+        await database.for_long_transactions().write(lambda connection: multiply(connection, times))
         await _tidy(database)
 
 

@@ -115,7 +115,9 @@ async def on_configured_database() -> None:
         ca_file=settings.tls.ca_file,
         is_group_readable=settings.database.group_readable,
     ) as database:
-        await database.lasting().write(lambda connection: connection.run_sync(migrate))
+        await database.for_long_transactions().write(
+            lambda connection: connection.run_sync(migrate)
+        )
 
 
 given = context.config.attributes.get("connection")

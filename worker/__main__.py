@@ -25,8 +25,8 @@ def main() -> None:
     # also end with exit code 75. A container's first process would ignore it without a handler.
     for number in stop_signals():
         signal.signal(number, _stop)
-        # Python restores the default handlers at its end. A late signal would then replace the
-        # exit code.
+        # Python restores the default handlers at exit. A late signal would then replace the exit
+        # code.
         atexit.register(signal.signal, number, signal.SIG_IGN)
     _disable_core_dumps()
     os.umask(_OWNER_ALONE)
@@ -38,10 +38,10 @@ def main() -> None:
         code = run(sys.argv[1:])
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 1
-    _leave(code)
+    _exit_now(code)
 
 
-def _leave(code: int) -> NoReturn:
+def _exit_now(code: int) -> NoReturn:
     """Exit with this code, without waiting for threads.
 
     A slow query, read or name look-up continues in its thread, and a thread cannot be ended.

@@ -73,14 +73,14 @@ class App:
             )
         return contract
 
-    def contract_read(self, contract: Contract | None = None) -> str:
+    def contract_fingerprints(self, contract: Contract | None = None) -> str:
         """The fingerprints of the configured areas. Default: in the contract in force."""
         return fingerprints(contract or self.contract(), self.settings.sync.areas)
 
     def terms(self, contract: Contract | None = None) -> str:
         """The contract, PTS and `sync.confirm` of a run. Other terms start a new run."""
         service, confirm = service_of(self.base_url()), self.settings.sync.confirm
-        return f"{self.contract_read(contract)} service={service} confirm={confirm}"
+        return f"{self.contract_fingerprints(contract)} service={service} confirm={confirm}"
 
     def identity(self) -> Identity:
         """How the store identifies persons."""

@@ -94,7 +94,7 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 def _require_plain(path: Path) -> None:
     """Refuse to replace a device, a pipe or a link to an open file such as ``/dev/stdout``.
 
-    Root may replace ``/dev/null``, and afterwards no program would work.
+    Root may replace ``/dev/null``, which would break all other programs.
 
     Raises:
         OSError: the path is one of them.

@@ -35,8 +35,8 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
     """The start times of a cron expression of five fields, by the rules of cron(8).
 
     APScheduler's own trigger counts weekdays from Monday, and starts twice in autumn. Here, a time
-    that occurs twice starts the first time. A time that is skipped in spring starts right after the
-    change. If minute or hour begin with ``*``, every hour counts.
+    that occurs twice starts the first time, or both times if the minute or hour field begins with
+    ``*``. A time that is skipped in spring starts right after the change.
     """
 
     def __init__(self, cron: str, timezone: str) -> None:

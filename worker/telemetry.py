@@ -28,7 +28,7 @@ from prometheus_client.samples import Sample
 from worker.config.settings import Telemetry
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport, Standing
+from worker.core.run import PublishedState, RunReport
 from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError
 from worker.files import named_faults, write_atomically
 from worker.http.transport import Transport
@@ -57,7 +57,7 @@ HELP: Final[Mapping[str, str]] = {
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
 LIMIT_S: Final = 5.0
-"""Time-out for each target."""
+"""Time-open_transport for each target."""
 _JOB: Final = "pts_worker"
 _FILE_MAX: Final = 1024 * 1024
 _METRIC_LINE: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
@@ -70,7 +70,7 @@ _PING_ENDS: Final[Mapping[ExitCode | None, str | None]] = {
     ExitCode.STOPPED: None,  # if the run is not continued, the missing ping raises the alarm
 }
 """The end of a ping's path (healthchecks.io, "HTTP API"). Other codes: ``/fail``. None: no ping."""
-_Out: TypeAlias = Callable[[str], Transport]
+_OpenTransport: TypeAlias = Callable[[str], Transport]
 """Opens a transport to the server with this name, which messages use."""
 
 
@@ -153,14 +153,14 @@ class _Handler(WSGIRequestHandler):
         return io.StringIO()
 
 
-def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
+def samples_of(report: RunReport, state: PublishedState | None) -> list[Sample]:
     """Return the samples of a run. An unpublished run has no totals.
 
     The labels are ``run`` (``sync`` or ``backfill``) and ``kind``. Samples of the published state
     have no labels.
 
     Args:
-        standing: the published state. None keeps the earlier samples.
+        state: the published state. None keeps the earlier samples.
     """
     run = report.kind.value
     samples = [
@@ -173,7 +173,7 @@ def samples_of(report: RunReport, standing: Standing | None) -> list[Sample]:
     if report.status is RunStatus.PUBLISHED:
         samples.append(_sample("new_undeclared_fields", len(report.new_fields), run=run))
         samples.append(_sample("warnings", report.warnings, run=run))
-    return [*samples, *(() if standing is None else samples_of_standing(standing))]
+    return [*samples, *(() if state is None else samples_of_state(state))]
 
 
 def samples_of_end(exit_code: ExitCode, *, at: datetime, kind: RunKind) -> list[Sample]:
@@ -193,14 +193,14 @@ def samples_of_totals(kind: RunKind, totals: Mapping[str, int]) -> Iterator[Samp
             yield _sample(column, amount, run=kind.value)
 
 
-def samples_of_standing(standing: Standing) -> Iterator[Sample]:
+def samples_of_state(state: PublishedState) -> Iterator[Sample]:
     """Yield the samples of the published state."""
-    if standing.last_published_at is not None:
-        yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
-    if standing.last_success_at is not None:
-        yield _sample("last_success_timestamp_seconds", standing.last_success_at.timestamp())
-    yield _sample("stale_persons", standing.persons_stale)
-    yield _sample("known_persons", standing.persons_known)
+    if state.last_published_at is not None:
+        yield _sample("last_published_timestamp_seconds", state.last_published_at.timestamp())
+    if state.last_success_at is not None:
+        yield _sample("last_success_timestamp_seconds", state.last_success_at.timestamp())
+    yield _sample("stale_persons", state.persons_stale)
+    yield _sample("known_persons", state.persons_known)
 
 
 def _sample(name: str, value: float, **labels: str) -> Sample:
@@ -208,7 +208,10 @@ def _sample(name: str, value: float, **labels: str) -> Sample:
 
 
 async def emit(
-    samples: Sequence[Sample], to: Telemetry, out: _Out, board: Board | None = None
+    samples: Sequence[Sample],
+    to: Telemetry,
+    open_transport: _OpenTransport,
+    board: Board | None = None,
 ) -> Sequence[str]:
     """Send the samples of a run to all targets at once. Failures are logged, never raised.
 
@@ -228,12 +231,14 @@ async def emit(
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
             group.start_soon(_send, "telemetry.textfile", in_thread, failed)
         if (url := to.pushgateway_url) is not None:
-            push = partial(_push, url, samples, out)
+            push = partial(_push, url, samples, open_transport)
             group.start_soon(_send, f"pushgateway at {place_of(url)}", push, failed)
     return failed
 
 
-async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> None:
+async def ping(
+    to: Telemetry, open_transport: _OpenTransport, exit_code: ExitCode | None = None
+) -> None:
     """Ping ``telemetry.ping_url``, if it is set, when a run starts or ends.
 
     The body contains the exit code and nothing else. A failure is logged and never raised. The log
@@ -246,7 +251,7 @@ async def ping(to: Telemetry, out: _Out, exit_code: ExitCode | None = None) -> N
     if to.ping_url is not None and end is not None:
         url = to.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
-        post = partial(_post, url, body, out, "the service", "telemetry.ping_url")
+        post = partial(_post, url, body, open_transport, "the service", "telemetry.ping_url")
         await _send("ping", post, [])
 
 
@@ -267,7 +272,7 @@ async def _send(target: str, send: Callable[[], Awaitable[None]], failed: list[s
     failed.append(f"metrics: {target}: {failure.advice}")
 
 
-async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
+async def _push(url: str, samples: Iterable[Sample], open_transport: _OpenTransport) -> None:
     """Push the samples to the Pushgateway. Other metrics keep their value there."""
     # Grouped by kind of run, so that a backfill does not replace the metrics of a sync. Without an
     # instance label, which would leave one group behind for each former host.
@@ -278,13 +283,17 @@ async def _push(url: str, samples: Iterable[Sample], out: _Out) -> None:
     server = f"the Pushgateway at {place_of(url)}"
     for group, members in groups.items():
         address = f"{url.rstrip('/')}/metrics/job/{group}"
-        await _post(address, Board(members).text(), out, server, "telemetry.pushgateway_url")
+        await _post(
+            address, Board(members).text(), open_transport, server, "telemetry.pushgateway_url"
+        )
 
 
-async def _post(url: str, body: bytes, out: _Out, server: str, key: str) -> None:
+async def _post(
+    url: str, body: bytes, open_transport: _OpenTransport, server: str, key: str
+) -> None:
     """Post a text to the address of a configuration key. Redirects are not followed."""
     headers = {"Content-Type": prometheus.CONTENT_TYPE_PLAIN_0_0_4}
-    async with out(server) as transport:
+    async with open_transport(server) as transport:
         response = await transport.post(url, headers=headers, body=body)
     if not httpx.codes.is_success(response.status):
         is_server_error = httpx.codes.is_server_error(response.status)

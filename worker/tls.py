@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _CA_KEY: Final = "tls.ca_file"
-_OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
+_UNENCRYPTED_HINT: Final = (
+    "passwords and personal data are sent unencrypted: use sslmode=verify-full"
+)
 _PORT: Final = 5432
 _NOT_TLS: Final = "rejected SSL upgrade"
 """asyncpg's message if the server has no TLS. There is neither an error class nor a code."""
 _SYSTEM: Final = "system"
-_OPEN: Final = "disable"
+_UNENCRYPTED: Final = "disable"
 _VERIFIED: Final = {
     "verify-ca": "certificate verified, host name not",
     "verify-full": "certificate and host name verified",
 }
-_UNPROVEN: Final = ("allow", "prefer", "require")
+_UNVERIFIED: Final = ("allow", "prefer", "require")
 """Modes of libpq that send the password to a server without TLS, or with any certificate."""
 
 
@@ -79,8 +81,10 @@ class PostgresTls(Value, frozen=True, kw_only=True):
 
     def warn(self) -> None:
         """Log a warning if the connection crosses a network without encryption."""
-        if self.mode == _OPEN and not self.is_local:
-            log.warning("database.not_encrypted", key=self.key, server=self.place, hint=_OPEN_HINT)
+        if self.mode == _UNENCRYPTED and not self.is_local:
+            log.warning(
+                "database.not_encrypted", key=self.key, server=self.place, hint=_UNENCRYPTED_HINT
+            )
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
         """The error for a server that failed TLS verification. None for any other error."""
@@ -158,7 +162,7 @@ def _mode(parameters: "Mapping[str, Any]", key: str, *, is_local: bool) -> str:
             f"{key}: has sslmode=verify-ca, which accepts any certificate of a trusted authority",
             hint="name a private CA with sslrootcert=FILE, or write sslmode=verify-full",
         )
-    if mode not in {*_VERIFIED, _OPEN, *(_UNPROVEN if is_local else ())}:
+    if mode not in {*_VERIFIED, _UNENCRYPTED, *(_UNVERIFIED if is_local else ())}:
         raise ConfigurationError(
             f"{key}: has an sslmode that is unknown, or can expose the password to an attacker on "
             "the network",

@@ -31,7 +31,7 @@ _ROOT: Final = 0
 SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """Suffixes of files beside a database ("Temporary Files Used By SQLite")."""
 _CHMOD: Final = "chmod {mode:04o} {place}"
-_CLOSE: Final = (
+_PRIVATE_CHMOD: Final = (
     "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
     "defaultMode: 0440 on the volume"
 )
@@ -40,7 +40,7 @@ _READ_REMEDIES: Final = {
     errno.EISDIR: "; name a file in it",
     errno.EACCES: "; let this account (uid {user_id}) read it, or run as its owner (pts-admin)",
 }
-_ANOTHER: Final = (
+_OTHER_OWNER_HINT: Final = (
     "run this as that user (on a server, use pts-admin); or let the file and its folders belong to "
     "the worker's user or to root"
 )
@@ -67,7 +67,7 @@ def open_trusted(
     # was put there since.
     number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        _examine(os.fstat(number), place, key, forbidden, _CLOSE if is_secret else _CHMOD)
+        _examine(os.fstat(number), place, key, forbidden, _PRIVATE_CHMOD if is_secret else _CHMOD)
         return io.FileIO(number, "rb")
     except BaseException:
         os.close(number)
@@ -103,7 +103,7 @@ def read_trusted(
 
 
 def examine_with_folder(
-    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, way_out: str = ""
+    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, alternative: str = ""
 ) -> None:
     """Check a file that a program opens by its name together with the files beside it.
 
@@ -112,7 +112,7 @@ def examine_with_folder(
     not exist yet.
 
     Args:
-        way_out: another remedy for a wrong mode, for messages.
+        alternative: another remedy for a wrong mode, for messages.
 
     Raises:
         OSError: it is a folder, or a folder above it does not exist or cannot be checked.
@@ -122,7 +122,7 @@ def examine_with_folder(
     _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE, _STICKY)
     if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    remedy = f"{_CHMOD}; or {way_out}" if way_out else _CHMOD
+    remedy = f"{_CHMOD}; or {alternative}" if alternative else _CHMOD
     for beside in (place, *(Path(f"{place}{suffix}") for suffix in SQLITE_SUFFIXES)):
         with suppress(FileNotFoundError):
             _examine(beside.lstat(), beside, key, forbidden, remedy)
@@ -152,15 +152,15 @@ def _examine(
         raise ConfigurationError(f"{key}: {place} is not a plain file")
     if status.st_uid not in {_ROOT, os.geteuid()}:
         raise ConfigurationError(
-            f"{key}: {place} belongs to another user (uid {status.st_uid}), who could replace "
+            f"{key}: {place} belongs to another user (uid {status.st_uid}), which could replace "
             "trusted content",
-            hint=_ANOTHER,
+            hint=_OTHER_OWNER_HINT,
         )
     excess = mode & forbidden
     if excess & stat.S_IRWXG and _is_own_group(status.st_gid):
         excess &= ~stat.S_IRWXG
     if excess:
-        accounts = "everyone on this machine" if excess & stat.S_IRWXO else "its group"
+        accounts = "every account on this machine" if excess & stat.S_IRWXO else "its group"
         problem = f"{key}: {accounts} can write {place}"
         if not excess & OTHERS_WRITE:
             problem = f"{key}: {accounts} can reach {place}"

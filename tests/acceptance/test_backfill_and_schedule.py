@@ -101,7 +101,7 @@ def test_a_person_on_no_roster(standin: Standin, worker: Installation) -> None:
         if "roster of a full run" in reason
     ]
     assert len(reasons) == 1
-    assert reasons[0].startswith("1 person new: on no roster of a full run so far")
+    assert reasons[0].startswith("1 new person, not yet on the roster of a full run")
 
 
 def test_an_interrupted_backfill_keeps_its_code(standin: Standin, worker: Installation) -> None:
@@ -129,7 +129,7 @@ def test_failures_of_a_withheld_first_night(
     ended = worker.run(*command.split())
     assert (ended.code, standin.asked, ended.run["status"]) == (2, [], "abandoned")
     assert ended.run["reasons"][1:] == [
-        f"{PERSONS // 2} open failures of persons whom no publication knows",
+        f"{PERSONS // 2} open failures of persons that were never published",
         "run `pts-worker sync`, which reads all persons",
     ]
     assert worker.store.runs() == [("withheld", 5), ("abandoned", 2)]

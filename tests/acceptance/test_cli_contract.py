@@ -220,7 +220,7 @@ def test_learn_refuses_the_answers_that_doctor_refuses(
         "1 person cannot be read: source_created_at: a time without an offset; declare "
         "`naive_times` in the contract (at [])"
     )
-    assert "1 was requested, another page was returned" in points[PRIVACY, "paging"]
+    assert "1 was requested, but another page was returned" in points[PRIVACY, "paging"]
     assert probed.code == 65
     standin.everybody = lambda _ask: http([privacy], status="201 Created")
     (learned,) = calls(worker, ("contract learn --json", OFF_ID))

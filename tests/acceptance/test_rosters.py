@@ -92,7 +92,7 @@ def test_a_reference_or_cohort_that_is_an_identifier(
     ended = worker.sync()
     assert ended.code == 0, ended.err
     columns, *_, labels = ended.run["reasons"]
-    assert columns.startswith("columns of the roster that are not read: ward; off_id, ")
+    assert columns.startswith("ignored columns of the roster: ward. Only off_id, ")
     assert labels.startswith("3 persons with an identifier in local_ref or cohort")
     rows = worker.store.rows("SELECT local_ref, cohort FROM person")
     assert set(rows) == {("pid ***", "clinic ***"), ("R-friend-***", None), ("mine ***", "***")}
@@ -113,11 +113,11 @@ def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installati
     ended = worker.sync()
     total = ended.run["totals"]["persons_total"]
     assert (ended.code, total) == (0, len(standin.people))
-    (warning,) = (reason for reason in ended.run["reasons"] if "another cohort" in reason)
-    assert warning.startswith(f"{2 * PERSONS} lines of the roster with another cohort")
+    (warning,) = (reason for reason in ended.run["reasons"] if "a different cohort" in reason)
+    assert warning.startswith(f"{2 * PERSONS} lines of the roster with a different cohort")
     assert "(line 3, line 5, line 7, line 9, line 11, …): the first line" in warning
     (warning,) = (reason for reason in ended.run["reasons"] if "check digits" in reason)
-    assert re.search(r" check digits \((line \d+, ){5}…\): PTS was asked", warning)
+    assert re.search(r" check digits \((line \d+, ){5}…\): they were sent to PTS", warning)
     everyone_was_read_once(standin)
     standin.people[again[0]][SAFETY].clear()
     assert worker.sync().run["totals"]["rows_closed"] == 1
@@ -137,7 +137,7 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
     for number in (6, 7, 8):
         assert f"roster.csv line {number}" in ended.err
     reason = next(one for one in ended.run["reasons"] if "of the roster" in one)
-    assert "the first, " in reason
+    assert "; first error in " in reason
     assert "no person was marked as departed" in reason
     assert "roster.csv line 6" in reason
     assert "a leading zero may have been lost: keep the column as text" in reason

@@ -147,7 +147,7 @@ def test_a_terminal_shows_what_the_summary_does_not_say(worker: Installation, se
     assert [event for event in ("run.", "area.unread", "helseid.") if event in shown] == []
     lines = lines_of(shown)
     assert [line for line in lines if len(line) > 80] == []
-    assert any(line.startswith("! the most frequent, patient-") for line in lines)
+    assert any(line.startswith("! most frequent in patient-") for line in lines)
 
 
 def test_an_area_that_is_given_up_is_in_the_summary_alone(worker: Installation):

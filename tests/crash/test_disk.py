@@ -28,7 +28,7 @@ def assert_explained(ended: Ended, place: str) -> None:
     assert ended.code == 69, said
     assert "the database is unavailable" in said
     assert place in said
-    assert "make room on its disk" in said or "its disk may be at fault" in said
+    assert "free space on its disk" in said or "its disk may be faulty" in said
     assert "Traceback" not in said
 
 

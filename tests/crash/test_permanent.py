@@ -76,7 +76,7 @@ def test_what_may_not_be_written(on_sqlite: Ground):
     finally:
         folder.chmod(0o755)
     for one in ended.values():
-        assert_to_mend(one, f"{path} cannot be", "write its folder")
+        assert_to_mend(one, f"{path} cannot be", "create files in its folder")
     path.chmod(0o400)
     assert_to_mend(run(worker, "sync"), str(path), "cannot be written")
     # What SQLite has made beside it has its mode, and stays.
@@ -97,4 +97,4 @@ def test_an_unknown_database(on_postgres: Ground, command: str):
     worker = on_postgres.worker()
     worker.configure(database={"url": in_database(worker.database_url, "elsewhere")})
     ended = run(worker, command, obeys=False)
-    assert_to_mend(ended, "no such database", "elsewhere")
+    assert_to_mend(ended, "does not exist", "elsewhere")

@@ -341,7 +341,7 @@ def upgraded(machine: Machine) -> None:
     """A new version with a migration: refused before `db upgrade`, and taken back by a backup."""
     before = "/var/lib/pts-worker/backup/before.db"
     machine.sh(f"sudo pts-admin db backup {before} && systemctl stop pts-sync && {NEW_VERSION}")
-    needs = f"schema is at {HEAD}, and this program needs 9999"
+    needs = f"schema is at {HEAD}, but this program needs 9999"
     alarm(machine, START, "pts-sync.service failed with exit code 78: ", needs)
     upgrade = "sudo pts-admin db upgrade && sudo pts-admin doctor >&2"
     publishes(machine, f"{upgrade}; {START}")

@@ -23,7 +23,7 @@ from worker.core.model import RunKind
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
 from worker.report.figures import Amount, CodeKey, SnapshotState
-from worker.store.status import read_standing
+from worker.store.status import read_published_state
 
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
@@ -169,18 +169,18 @@ async def test_what_stands_for_telemetry(sqlite_url):
     """The last success is older than the last publication, which had a gap."""
     async with world_on(sqlite_url) as world:
         await small_store(world)
-        standing = await read_standing(world.database.read)
-        assert standing.last_published_at is not None
-        assert standing.last_success_at is not None
-        gap = standing.last_published_at - standing.last_success_at
+        state = await read_published_state(world.database.read)
+        assert state.last_published_at is not None
+        assert state.last_success_at is not None
+        gap = state.last_published_at - state.last_success_at
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
-        assert standing.persons_stale == 1
-        assert standing.persons_known > standing.persons_stale
+        assert state.persons_stale == 1
+        assert state.persons_known > state.persons_stale
         world.fake.set_wall_clock(world.fake.now() + timedelta(days=2))
         await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
-        later = await read_standing(world.database.read)
-        assert later.last_success_at == standing.last_success_at
-        assert later.last_published_at == standing.last_published_at
+        later = await read_published_state(world.database.read)
+        assert later.last_success_at == state.last_success_at
+        assert later.last_published_at == state.last_published_at
 
 
 @pytest.mark.promise("2")

@@ -235,7 +235,7 @@ async def test_only_their_owner_takes_the_bytes_away(postgresql_url):
         name = make_url(postgresql_url).database
         await world.rows_written(f'ALTER DATABASE "{name}" SET role = pg_read_all_data')
         await world.database.engine.dispose()  # its sessions are another role's from now on
-        with pytest.raises(ConfigurationError, match="another role owns the tables"):
+        with pytest.raises(ConfigurationError, match="another role owns them"):
             await scrub(world.database, rewrite=True)
 
 

@@ -12,7 +12,7 @@ from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode, RosterError, UnavailableError
 from worker.roster.query import QueryRoster
 from worker.store.database import open_database
-from worker.store.errors import Ending, described, meaning_of
+from worker.store.errors import ErrorClass, class_of, described
 from worker.store.schema.upgrade import upgrade
 
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
@@ -57,7 +57,7 @@ def of_sqlite(code: int) -> Exception:
 )
 def test_what_may_pass(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
-    assert meaning_of(fault) == Ending.LATER
+    assert class_of(fault) == ErrorClass.RETRY
     assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
@@ -87,13 +87,13 @@ async def test_a_roster_query_that_fails_while_it_streams(postgresql_url: str):
         (of_postgresql("42501"), "the role nightly lacks a privilege in the database pts"),
         (of_postgresql("2BP01"), "views that are not the worker's depend on its reporting views"),
         (of_postgresql("25006"), "the role nightly may only read in the database pts"),
-        (of_postgresql("3D000"), "no such database for the role nightly: the database pts"),
-        (of_postgresql("57P04"), "no such database"),
+        (of_postgresql("3D000"), "the database pts at db.example does not exist (for the role"),
+        (of_postgresql("57P04"), "does not exist"),
         (of_postgresql("XX001"), "the database pts at db.example is damaged"),
         (of_postgresql("XX002"), "is damaged"),
         (of_postgresql("42P01"), "a statement fails in the database pts at db.example"),
         (asyncpg.ClientConfigurationError("`sslmode` must be"), "database.url cannot be used"),
-        (PermissionError(13, "Permission denied"), "the server's socket may not be opened"),
+        (PermissionError(13, "Permission denied"), "this account cannot open the server's socket"),
     ],
 )
 def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
@@ -154,7 +154,7 @@ def of_a_file() -> Exception:
 )
 def test_what_is_ours(fault: Exception):
     """No outage: nobody waits for it to pass, and it is raised as it is."""
-    assert meaning_of(fault) == Ending.OURS
+    assert class_of(fault) == ErrorClass.INTERNAL
 
 
 @pytest.mark.promise("8")

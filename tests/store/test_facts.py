@@ -71,7 +71,7 @@ async def test_counted_on_is_counted_from_all(database_url, more):
                 some = range(3, 9)
             here = await held(world)
             reads = drawn_night(world, rng, some)
-            await publish(world, *reads, kind=kind, may_depart=step != 2)
+            await publish(world, *reads, kind=kind, is_full_roster=step != 2)
             assert sorted(await world.rows(DAILY)) == await counted(world)
             assert set(await world.rows(FIGURES)) == await counted_figures(world)
             cohorts = set(await world.rows(by_cohort))

@@ -99,7 +99,7 @@ async def test_a_new_version_upgrades_the_database(
         step.write_text(_NEXT.format(head=HEAD))
         monkeypatch.setattr("worker.store.schema.upgrade._migrations_folder", lambda: folder)
         monkeypatch.setattr("worker.store.schema.upgrade.HEAD", "9999")
-        with pytest.raises(ConfigurationError, match=f"is at {HEAD}, and .* needs 9999") as raised:
+        with pytest.raises(ConfigurationError, match=f"is at {HEAD}, but .* needs 9999") as raised:
             await check_schema(database)
         assert "`pts-worker db upgrade`" in raised.value.hint
         assert await upgrade(database) == (HEAD, "9999")
@@ -107,7 +107,7 @@ async def test_a_new_version_upgrades_the_database(
         views = sorted(view_definitions(database.dialect.name))
         assert await in_sync(database, names_in) == (TABLES, views)
         monkeypatch.undo()
-        with pytest.raises(ConfigurationError, match=f"is at 9999, and .* knows only {HEAD}"):
+        with pytest.raises(ConfigurationError, match=f"is at 9999, but .* knows only {HEAD}"):
             await check_schema(database)
 
 

@@ -17,7 +17,7 @@ def a_pass(attempt, number, *, areas=AREAS, outages=(), at=START):
     """A later pass, which begins at this time."""
     no = attempt.handle.pass_no(number)
     outages = frozenset(outages)
-    return Pass(number=number, no=no, areas=areas, begins_at=at, outages=outages)
+    return Pass(number=number, pass_no=no, areas=areas, begins_at=at, outages=outages)
 
 
 @pytest.fixture

@@ -55,7 +55,11 @@ async def test_it_and_its_log(tmp_path: Path, is_group_readable: bool, mode: int
 
 @pytest.mark.parametrize(
     ("mode", "who"),
-    [(0o1777, "everyone on this machine"), (0o1775, "its group"), (0o1773, "everyone on")],
+    [
+        (0o1777, "every account on this machine"),
+        (0o1775, "its group"),
+        (0o1773, "every account on"),
+    ],
 )
 @pytest.mark.parametrize("is_linked", [False, True])
 def test_others_can_make_files_beside_it(

@@ -8,7 +8,7 @@ from worker.core.model import RunKind
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.store.persons import list_failures
-from worker.store.status import departed_persons, read_standing, withheld_run
+from worker.store.status import departed_persons, read_published_state, withheld_run
 
 
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
@@ -59,7 +59,7 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
         for count in (10, 9, 8):
             await world.publish(*everyone[:count], limits=ANY)
         database = world.database
-        standing = await read_standing(database.read)
+        standing = await read_published_state(database.read)
         assert (standing.persons_stale, standing.persons_known) == (1, 9)
         failures = await database.read(list_failures)
         departed = await database.read(departed_persons)

@@ -130,6 +130,6 @@ async def test_a_run_that_makes_progress_goes_on(sqlite_url):
         assert attempt.handle.run_id == 1
         await attempt.store.drafts([person_named("a", ref="new")], pass_number=1)
         await attempt.write(read(world, "a", "a1", ref="a second line of the same roster"))
-        assert await attempt.publish(may_depart=False) == ExitCode.OK
+        assert await attempt.publish(is_full_roster=False) == ExitCode.OK
         assert ("new",) in await world.rows("SELECT local_ref FROM person")
         assert {row[0] for row in await world.current()} == set("abcd")

@@ -80,7 +80,7 @@ PAGED: Final[Mapping[str, Document]] = {
 """A contract of each style of paging, by its name and what is special about it."""
 
 
-def _unlike() -> Document:
+def _wrong_encoding() -> Document:
     """A contract that shares as little as possible with the default one."""
     document = contract(
         query={"api-version": "1.0"},
@@ -125,4 +125,8 @@ def _unlike() -> Document:
     return document
 
 
-SHAPES: Final[Mapping[str, Document]] = {"default": contract(), **PAGED, "unlike": _unlike()}
+SHAPES: Final[Mapping[str, Document]] = {
+    "default": contract(),
+    **PAGED,
+    "unlike": _wrong_encoding(),
+}

@@ -13,7 +13,7 @@ from tests.support.clock import FakeRuntime
 from tests.support.columns import as_columns
 from tests.support.databases import by_our_clock
 from worker.core.area import area_named
-from worker.core.diff import Confirm, Unconfirmed, compared
+from worker.core.diff import Confirm, Unconfirmed, confirmed
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId
 from worker.core.model import (
@@ -153,7 +153,7 @@ class RunAttempt:
 
     def _read_again(self, read: PersonRead, first: dict[str, Unconfirmed]) -> PersonRead:
         areas = [
-            compared(area_named(area.area), first[area.area], area, self.store.confirm)
+            confirmed(area_named(area.area), first[area.area], area, self.store.confirm)
             for area in read.areas
             if isinstance(area, CompleteArea) and area.area in first
         ]
@@ -162,21 +162,21 @@ class RunAttempt:
     async def finish(
         self,
         *,
-        may_depart: bool | None = None,
+        is_full_roster: bool | None = None,
         limits: GuardLimits = LIMITS,
         faults: int = 0,
         requests: int = 0,
         not_sent: int = 0,
     ) -> Publication:
         """Publish; after a sync, unless it is said otherwise, absent persons depart."""
-        if may_depart is None:
-            may_depart = self.handle.kind == RunKind.SYNC
+        if is_full_roster is None:
+            is_full_roster = self.handle.kind == RunKind.SYNC
         progress = RunProgress(
             roster_faults=faults,
             sent=RequestCounts(requests=requests),
             persons_not_sent=not_sent,
         )
-        done = await self.store.publish(limits, may_depart=may_depart, progress=progress)
+        done = await self.store.publish(limits, is_full_roster=is_full_roster, progress=progress)
         self.world.fake.advance(60)
         return done
 

@@ -327,7 +327,7 @@ def test_the_verdict_about_no_person(error):
     [
         (RefusedError("HelseID: invalid_client", hint="compare"), "invalid_client → compare)"),
         (DENIED, "status 403 → compare helseid.scope and the organisation numbers"),
-        (AWAY, "status 503 → run again later, which continues; `pts-worker doctor --probe`"),
+        (AWAY, "status 503 → run it again later to continue; `pts-worker doctor --probe`"),
     ],
 )
 def test_progress_and_log_have_reason_and_hint(error: AreaError, words: str):

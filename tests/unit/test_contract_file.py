@@ -44,7 +44,7 @@ def test_what_is_left_out_is_strict():
         ("paging = {style = 'page'}", "patient-safety.paging: the key send_as is missing"),
         ("ignore = ['a[b=1].c']", "patient-safety.ignore[0]: a path around the records has no"),
         ("ignore = ['a']", 'patient-safety: a is a part of the list of records ("")'),
-        ("required = ['nothing']", "with the name nothing; declared are "),
+        ("required = ['nothing']", "is named nothing; the contract declares "),
         ("empty_status = [500]", "patient-safety.empty_status[0]: "),
         ("naive_times = 'CET'", "patient-safety.naive_times: "),
         ("id = 'a..b'", "patient-safety.id: 'a..b' is not a field path"),

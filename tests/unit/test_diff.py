@@ -18,7 +18,7 @@ from worker.core.diff import (
     Confirm,
     StoredVersion,
     Unconfirmed,
-    compared,
+    confirmed,
     diff_area,
     ids_digest,
 )
@@ -122,12 +122,12 @@ def test_an_end_that_passes_between_both_reads():
     first, second = read_at(START), read_at(START + timedelta(seconds=10))
     kept = FirstRead(read_at=START, record_count=1, digest=first.proof.digest)
     waiting = Unconfirmed(read=kept, ids=ids_digest(PRIVACY, first, START))
-    both = compared(PRIVACY, waiting, second, Confirm.REMOVALS)
+    both = confirmed(PRIVACY, waiting, second, Confirm.REMOVALS)
     assert (both.proof.first_read, both.drift) == (kept, {})
     two = [record, Record(key="b", content_hash=b"2" * 16, columns=columns)]
     turned = [structs.replace(first, records=tuple(each)) for each in (two, reversed(two))]
     assert len({ids_digest(PRIVACY, read, START) for read in turned}) == 1, "in any order"
     other = structs.replace(waiting, read=structs.replace(kept, digest=b"3" * 16))
-    assert compared(PRIVACY, other, second, Confirm.REMOVALS).records == second.records
+    assert confirmed(PRIVACY, other, second, Confirm.REMOVALS).records == second.records
     with pytest.raises(UnstableError):  # the same restrictions, with another content
-        compared(PRIVACY, other, second, Confirm.CHANGES)
+        confirmed(PRIVACY, other, second, Confirm.CHANGES)

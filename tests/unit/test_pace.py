@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.support.clock import FakeRuntime
-from worker.pts.pace import CLEAN_S, MANY, OF_REFUSALS, OF_WAITS, Pace
+from worker.pts.pace import CLEAN_S, PERSONS_MIN, REFUSALS_WINDOW, WAITS_WINDOW, Pace
 
 pytestmark = pytest.mark.promise("7")
 
@@ -102,7 +102,7 @@ async def test_refusals_halve_the_pace_once_a_second(status):
     """However many they are; half a minute without another gives half as much again."""
     fake = FakeRuntime()
     pace = Pace(100.0, fake.runtime)
-    for person in range(OF_REFUSALS):
+    for person in range(REFUSALS_WINDOW):
         await answer_all(pace, status, first=person)
     assert pace.rate == 50.0
     for step, rate in enumerate((75.0, 100.0, 100.0)):
@@ -119,14 +119,14 @@ async def test_the_pace_has_a_floor():
     for ceiling, floor in ((100.0, 1.0), (0.5, 0.5)):
         pace = Pace(ceiling, (fake := FakeRuntime()).runtime)
         for night in range(20):
-            await answer_all(pace, *[503] * MANY, first=night * MANY)
+            await answer_all(pace, *[503] * PERSONS_MIN, first=night * PERSONS_MIN)
             fake.advance(1.0)
         assert pace.rate == floor
 
 
 @pytest.mark.parametrize(
     "statuses",
-    [[500] * 30, [502, 504, 408] * 10, [429, 503, *[200] * OF_REFUSALS] * 3],
+    [[500] * 30, [502, 504, 408] * 10, [429, 503, *[200] * REFUSALS_WINDOW] * 3],
     ids=["500", "gateway", "two of thirty"],
 )
 async def test_what_says_nothing_of_the_load(statuses):
@@ -140,7 +140,7 @@ async def test_what_says_nothing_of_the_load(statuses):
 @pytest.mark.promise("6")
 @pytest.mark.parametrize(
     ("persons", "is_paused"),
-    [("abc", True), ("aba", False), ("ab" + OF_WAITS * "." + "c", False), ("a.......bc", True)],
+    [("abc", True), ("aba", False), ("ab" + WAITS_WINDOW * "." + "c", False), ("a.......bc", True)],
 )
 async def test_retry_after_of_everybody(persons, is_paused):
     """Three of the last ten answers, to different persons, hold back all; fewer nobody."""
@@ -177,7 +177,7 @@ async def test_a_slow_run_says_why():
     assert pace.slowness() == "PTS refused requests: at most 10.0 requests/s"
     assert pace.slowed_by() == (
         "PTS refused requests (429 or 503), down to 10.0 requests/s",
-        "it asked for pauses of 30 s (Retry-After)",
+        "PTS asked for pauses of 30 s in total (Retry-After)",
     )
     assert pace.paused_s() == 30.0
     assert [line["event"] for line in logs] == ["pts.pause", "pts.slower"]

@@ -63,7 +63,7 @@ def test_leaves():
     """Empty objects and lists are leaves, too."""
     items = [{"x": 1}]
     document = {"a": {"b": [1, {"c": None}]}, "e": {}, "f": [], "items": items}
-    assert [*leaves(document, but=items)] == [
+    assert [*leaves(document, skip=items)] == [
         ("a.b[0]", 1),
         ("a.b[1].c", None),
         ("e", {}),

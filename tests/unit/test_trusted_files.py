@@ -166,7 +166,7 @@ def test_a_folder_in_which_others_can_exchange_a_link(file):
     (shared / "key.jwk").symlink_to(file)
     (file.parent / "link").symlink_to(shared / "key.jwk")
     for path in (shared / "key.jwk", file.parent / "link"):
-        assert f"everyone on this machine can write {shared}" in refusal(path)
+        assert f"every account on this machine can write {shared}" in refusal(path)
 
 
 def test_links_as_kubernetes_makes_them(tmp_path):

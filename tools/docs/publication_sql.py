@@ -25,8 +25,8 @@ AREA: Final = AREAS[0]
 
 STEPS: Final = {
     "1. The roster": (
-        apply.forget_unseen_drafts,
-        apply.depart_persons,
+        apply.delete_unseen_drafts,
+        apply.mark_departed_persons,
         apply.mark_missed_persons,
     ),
     "2. The counts that the guard judges": (
@@ -50,7 +50,7 @@ STEPS: Final = {
         apply.write_feed,
         apply.mark_returned_persons,
         apply.confirm_areas,
-        apply.note_failures,
+        apply.store_failures,
         apply.label_persons,
         apply.unmark_missed_persons,
         apply.clear_departed_persons,
@@ -63,12 +63,12 @@ STEPS: Final = {
         facts.count_moves,
         facts.count_week,
     ),
-    "5. Other open runs": (apply.forget_outdated_drafts,),
+    "5. Other open runs": (apply.delete_outdated_drafts,),
 }
 """The functions of a publication, in the order in which it calls them."""
 _NOTES: Final = {
-    "1. The roster": "Only if the roster was full. `forget_unseen_drafts` runs only if the run was "
-    "resumed. `depart_persons` finds persons who were missing from the previous full roster, too.",
+    "1. The roster": "Only if the roster was full. `delete_unseen_drafts` runs only if the run was "
+    "resumed. `mark_departed_persons` finds persons missing from the previous full roster, too.",
     "2. The counts that the guard judges": "A sync counts all open rows (`count_all_open`), a "
     "backfill those of the areas that it read (`count_read_open`). `count_changes` runs once for "
     "all areas and once for each. `count_open` runs only for an area with changes. A departing row "

@@ -19,7 +19,7 @@ from worker.config.contract_file import default_contract_text
 from worker.config.settings import EVERYDAY, KEYS, SECTIONS, text_of, variable_of
 from worker.core.contract import STYLES
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport, Standing
+from worker.core.run import PublishedState, RunReport
 from worker.errors import ExitCode
 from worker.store.schema.columns import TOTALS
 from worker.telemetry import HELP, PREFIX, samples_of
@@ -346,7 +346,9 @@ def metric_samples() -> tuple[Sample, ...]:
     """A sample of every metric, with each value that a label can have."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     # Published runs of each kind with all totals have every metric.
-    standing = Standing(last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0)
+    state = PublishedState(
+        last_success_at=at, last_published_at=at, persons_stale=0, persons_known=0
+    )
     samples: list[Sample] = []
     for kind in RunKind:
         report = RunReport(
@@ -359,7 +361,7 @@ def metric_samples() -> tuple[Sample, ...]:
             published_at=at,
             totals=dict.fromkeys(TOTALS, 0),
         )
-        samples += samples_of(report, standing)
+        samples += samples_of(report, state)
     return tuple(samples)
 
 

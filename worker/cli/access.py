@@ -112,11 +112,11 @@ async def open_person(
         ConfigurationError: the pseudonym key is not that of the store, or the access cannot be
             logged.
     """
-    from worker.store.identity import see_identity  # noqa: PLC0415 - not for --help
+    from worker.store.identity import verify_identity  # noqa: PLC0415 - not for --help
 
     async with app.database() as store:
         identity = app.identity()
-        await see_identity(store, identity)
+        await verify_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(store, command, purpose, person_key=key)
         yield store, identity, key

@@ -36,7 +36,7 @@ from worker.ports import Roster
 from worker.roster.csv_file import CsvRoster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
-from worker.store.identity import is_proven, note_probe, require_service, see_identity
+from worker.store.identity import is_contract_probed, record_probe, require_service, verify_identity
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
@@ -231,7 +231,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
     if all(counts.values()):
         with suppress(WorkerError):  # the line of the database reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
-                await note_probe(store, app.contract_read())
+                await record_probe(store, app.contract_fingerprints())
     for name in [name for name, count in counts.items() if not count]:
         warnings[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
@@ -247,7 +247,7 @@ async def check_contract(app: App, warnings: Warnings) -> str:
             remedy = "declare `person`: without it, an answer about another person is not noticed"
             warnings[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
-        if not await store.read(is_proven, app.contract_read()):
+        if not await store.read(is_contract_probed, app.contract_fingerprints()):
             warnings["not yet proven by a probe"] = _PROBE_HINT
     return f"{origin}: {', '.join(marks)}"
 
@@ -258,11 +258,11 @@ async def check_database(app: App, warnings: Warnings) -> str:
         if file := sqlite.file_of(database.engine.url):
             sqlite.require_file(database.engine.url, note=app.loaded.missing)
             sqlite.require_writable(file)
-            if lack_of_room := sqlite.want_of_room(file):
-                warnings[lack_of_room] = "free some space on that disk"
+            if problem := sqlite.disk_space_problem(file):
+                warnings[problem] = "free some space on that disk"
         engine = await engine_of(database)
         await check_schema(database)
-        await see_identity(database, app.identity())
+        await verify_identity(database, app.identity())
         if app.settings.api.base_url:
             await database.read(require_service, service_of(app.base_url()))
     return f"{engine}, schema {HEAD}"

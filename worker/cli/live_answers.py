@@ -17,7 +17,7 @@ from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.display import counted, listed
 from worker.core.model import Person, RosterLineError
-from worker.core.paths import without_numbers
+from worker.core.paths import without_indexes
 from worker.core.verdict import verdict_of
 from worker.errors import AreaError, FailureKind, RosterError, UsageError
 from worker.http.response import HttpResponse
@@ -83,7 +83,7 @@ async def _prove(
         except AreaError as error:
             if error.kind not in _KEYS and error.status != _OK:
                 raise
-            text = without_numbers(error.message.replace(f"; {LEARN}", ""))
+            text = without_indexes(error.message.replace(f"; {LEARN}", ""))
             keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
             keys = [key for key in keys if key in proposal.table]
             failures[(keys or [_KEYS.get(error.kind, "path")])[0], text] += 1

@@ -26,11 +26,11 @@ from worker.cli.options import Cli
 from worker.cli.output import instant, notify, span
 from worker.cli.run_sync import RunRequest, run_sync
 from worker.core.model import RunKind
-from worker.core.run import RunProgress, RunReport, Standing
+from worker.core.run import PublishedState, RunProgress, RunReport
 from worker.errors import ExitCode, LeaseHeldError, StoppedError, WorkerError
 from worker.logs import configure
 from worker.ports import Runtime
-from worker.store.status import read_standing
+from worker.store.status import read_published_state
 from worker.streams import stop_signals
 from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
 
@@ -229,10 +229,10 @@ def _log_summary(report: RunReport, progress: RunProgress) -> None:
     )
 
 
-async def _standing(app: App) -> Standing | None:
+async def _standing(app: App) -> PublishedState | None:
     try:
         async with app.database(patience_s_max=_PATIENCE_S) as database:
-            return await read_standing(database.read)
+            return await read_published_state(database.read)
     except WorkerError as error:
         log.warning("telemetry.no_standing", reason=error.message)
         return None

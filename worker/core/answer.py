@@ -50,7 +50,7 @@ class Answer(Value, frozen=True, kw_only=True):
         items: the elements of the list of records.
         around: the leaves around the list, by their path.
         headers: the response headers.
-        is_status_alone: the status means "no records", and the rest does not contradict it.
+        is_empty_by_status: the status means "no records". Body and headers do not contradict it.
     """
 
     hidden = frozenset({"items", "around", "headers"})
@@ -58,7 +58,7 @@ class Answer(Value, frozen=True, kw_only=True):
     items: list[Any]
     around: Mapping[str, Any] = msgspec.field(default_factory=dict)
     headers: Headers = msgspec.field(default_factory=dict)
-    is_status_alone: bool = False
+    is_empty_by_status: bool = False
 
     def count(self, place: str) -> int:
         """The natural number at a declared place: a path, or ``header:`` and a name.
@@ -101,7 +101,7 @@ def read_answer(
         raise TransientError("an HTML page, so the answer is not from PTS", status=status)
     document = parse(body)
     items = _records(document, contract)
-    # `{}` has no leaf: it would otherwise count as an undeclared empty object.
+    # `leaves` yields `{}` itself as a leaf, which would count as an undeclared field.
     around = {} if document is items or document == {} else _around(document, items)
     answer = Answer(items=items, around=around, headers=headers)
     _check_declared(answer, contract)
@@ -130,7 +130,7 @@ def _no_records(
     received = {place: find(document, parse_path(place)) for place in expected}
     # A problem document (RFC 9457) has none of these fields. An absent field is no contradiction.
     around = expected | {place: value for place, value in received.items() if value is not None}
-    answer = Answer(items=[], around=around, headers=headers, is_status_alone=True)
+    answer = Answer(items=[], around=around, headers=headers, is_empty_by_status=True)
     _check_declared(answer, contract)
     _check_values(answer, contract, off_id)
     total = contract.total
@@ -233,8 +233,8 @@ def _described(fields: Mapping[str, Any]) -> str:
 
 def _around(document: Any, items: list[Any]) -> Mapping[str, Any]:
     around = dict[str, Any]()
-    for path, value in leaves(document, but=items):
-        # `{"a.b": 1, "a": {"b": 2}}`: only one of both would be checked.
+    for path, value in leaves(document, skip=items):
+        # `{"a.b": 1, "a": {"b": 2}}`: only one of the two would be checked.
         if path in around:
             raise ContractError("two fields with the same path", field=safe_path(path))
         if len(around) >= AROUND_MAX:
@@ -277,7 +277,7 @@ def _check_values(answer: Answer, contract: AreaContract, off_id: str) -> None:
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise ``ContractError`` for half a surrogate pair. JSON can escape it, UTF-8 cannot."""
+    """Raise ``ContractError`` for half a surrogate pair: JSON allows it, but UTF-8 does not."""
     if _HALF_OF_A_PAIR.search(text):
         raise ContractError("a text that is not Unicode", field=where)
 

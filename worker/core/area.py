@@ -27,9 +27,10 @@ class Column(Value, frozen=True, kw_only=True):
     Attributes:
         name: the column's name in the contract, the store and the reporting views.
         type: its type. A value of another type is a failure of the area.
-        never_of: the time column from which this column is derived, if it has no field in PTS:
-            true if the time is in the year 9999, which PTS uses for "never".
-        codes: the known codes of a column of codes. ``EffectRule`` has those of its column.
+        never_of: the time column from which this boolean column is derived, if PTS has no field for
+            it. It is true if the time is in the year 9999, which PTS uses for "never".
+        codes: the known codes, if the column contains codes. The codes that decide the effect are
+            in ``EffectRule``.
     """
 
     name: str
@@ -87,7 +88,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         prefixes=((RestrictionGroup.DENIED, "NORN"),),
         ends="delay_delivery_until",
         cause="cause",
-        rule=DelayRule(
+        delay=DelayRule(
             days="delay_days",
             since="delay_from_time",
             about="object_type",

@@ -6,8 +6,9 @@
                seconds, across all areas.
     HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was
                in flight when it opened.
-    GIVEN_UP   A probe failed when it had been open for `sync.patience`, or when no comparable read
-               of this area had ever succeeded. This attempt sends no more requests for the area.
+    GIVEN_UP   A probe failed after the breaker had been open for `sync.patience`, or before any
+               comparable read of this area succeeded. This attempt sends no more requests for the
+               area.
 
 The run continues while one area works. When every area is given up, it ends (`core/verdict.py`).
 
@@ -35,7 +36,7 @@ from worker.errors import (
 FAILURES_MAX: Final = 20
 """Failed reads in a row, of different persons, that open a breaker. A run of fewer persons cannot
 prove that PTS rejects all requests."""
-ABOUT_NO_PERSON: Final = (HostNameError, RefusedError, UnavailableError)
+GLOBAL_ERRORS: Final = (HostNameError, RefusedError, UnavailableError)
 """Errors of HelseID, TLS and the name server, which open the breakers of all areas."""
 _PROBE_INTERVAL_S: Final = 10.0
 _PROBES_MIN: Final = 6
@@ -73,12 +74,12 @@ class Breaker:
         patience_s: `sync.patience`.
         wait_s_max: `sync.retry_after_max`. A probe does not obey a longer ``Retry-After``.
         clock: in seconds.
-        paused_s: total time that all requests have waited as PTS asked. It is no part of patience.
+        paused_s: total time of the pauses that PTS asked for. They do not count as patience.
         is_answered: a read succeeded in a publication or an earlier attempt.
         is_answered_with_record: a read with at least one record succeeded.
         on_change: called after a change of state, with the previous state.
         had_outage: a probe has failed in this attempt.
-        failures: failed reads in a row by person, the last one last.
+        failures: failed reads in a row by person, latest last.
         canary: the last person of this run with a successful read.
         canary_with_record: the last person of this run with a record in a successful read.
         failed_probes: number of failed probes since the breaker opened.
@@ -142,7 +143,7 @@ class Breaker:
         is_obeyed = error.retry_after_s <= self.wait_s_max
         until_s = self.clock() + (error.retry_after_s if is_obeyed else 0.0)
         # Without HelseID or a connection every read fails, so one failure is enough.
-        if isinstance(error, ABOUT_NO_PERSON):
+        if isinstance(error, GLOBAL_ERRORS):
             self.failures = {_NO_PERSON: Failure(person, error, until_s)}
             self._open()
             return
@@ -198,7 +199,7 @@ class Breaker:
         return person
 
     def probe_wait_s(self) -> float:
-        """How long the next probe waits, because PTS asked for it (``Retry-After``)."""
+        """Seconds until PTS allows the next probe (``Retry-After``)."""
         return max(0.0, self._until_s(self._next_person()) - self.clock())
 
     def _next_person(self) -> Person:
@@ -206,14 +207,14 @@ class Breaker:
 
         A person with a pending ``Retry-After`` is skipped while another one can be probed.
         """
-        # A canary can have a problem of its own by now, so probe both groups.
-        turn, is_failed_ones = divmod(self.failed_probes, 2)
+        # The canary's reads may fail by now as well, so probe both groups.
+        turn, is_failed_turn = divmod(self.failed_probes, 2)
         start = turn % len(self.failures)
         failed = [failure.person for failure in self.failures.values()]
         failed = failed[start:] + failed[:start]
         canary = self._canary_for(is_about_records=self._are_about_records())
         canaries = [] if canary is None else [canary]
-        persons = [*failed, *canaries] if is_failed_ones else [*canaries, *failed]
+        persons = [*failed, *canaries] if is_failed_turn else [*canaries, *failed]
         return min(persons, key=lambda person: max(self.clock(), self._until_s(person)))
 
     def _until_s(self, person: Person) -> float:
@@ -241,7 +242,7 @@ class Breaker:
 
     @property
     def errors(self) -> Sequence[WorkerError]:
-        """The failures in a row, the last one last."""
+        """The failures in a row, latest last."""
         return [failure.error for failure in self.failures.values()]
 
     def _are_about_records(self) -> bool:

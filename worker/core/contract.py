@@ -49,7 +49,7 @@ def _checked_path(text: str) -> str:
 
 
 def _checked_place(text: str) -> str:
-    if parse_path(text).is_picky:
+    if parse_path(text).selects_by_value:
         raise ValueError("a path around the records has no [name=value]")
     if text.startswith(HEADER):
         raise ValueError("a response header is not allowed here")
@@ -100,11 +100,11 @@ def _checked_leaves(leaves: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, 
     return leaves
 
 
-def _none_for_none(value: Any) -> Any:
+def _parse_none(value: Any) -> Any:
     return None if value == "none" else value
 
 
-def _several(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -114,7 +114,7 @@ PathText = Annotated[str, AfterValidator(_checked_path)]
 PlaceText = Annotated[str, AfterValidator(_checked_place)]
 """A path around the records."""
 PlaceOrHeader = Annotated[str, AfterValidator(_checked_place_or_header)]
-Paths = Annotated[tuple[PathText, ...], BeforeValidator(_several), Field(min_length=1)]
+Paths = Annotated[tuple[PathText, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 Leaves = Annotated[dict[str, Paths], AfterValidator(_checked_leaves), Field(min_length=1)]
 SourceText: TypeAlias = Paths | Leaves
 
@@ -181,7 +181,7 @@ class ReferencePaging(SendingPaging):
 
 
 class PagePaging(SendingPaging):
-    """A number of the page."""
+    """A page number."""
 
     style: Literal["page"]
     first: Annotated[int, Field(ge=0, le=1)] = 1
@@ -227,7 +227,7 @@ class AreaContract(_Declared):
     empty_status: tuple[_Status, ...] = ()
     expect: dict[PlaceText, _Scalar] = {}
     answer_person: tuple[PlaceText, ...] = ()
-    paging: Annotated[Paging | None, BeforeValidator(_none_for_none)] = None
+    paging: Annotated[Paging | None, BeforeValidator(_parse_none)] = None
     total: PlaceOrHeader | Literal[""] = ""
     ignore: tuple[PlaceOrHeader, ...] = ()
     id: Annotated[str, AfterValidator(_checked_key)] = "id"
@@ -246,18 +246,20 @@ class AreaContract(_Declared):
         unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
         if unknown:
             raise ValueError(
-                f"no column is declared with the name {', '.join(sorted(unknown))}; declared are "
+                f"no column or extra is named {', '.join(sorted(unknown))}; the contract declares "
                 f"{', '.join([*self.columns, *self.extra])}"
             )
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
-        # A continuation at this key would overwrite the identifier, so the next page would be
-        # about no person.
+        # A continuation under this key would replace the identifier, so the next request would not
+        # name the person.
         paging = self.paging
         if isinstance(paging, SendingPaging) and OFF_ID in json.dumps(
             self.body.get(paging.send_as)
         ):
-            raise ValueError(f"paging.send_as: {paging.send_as} of the body has the identifier")
+            raise ValueError(
+                f"paging.send_as: {paging.send_as} in the body contains the identifier"
+            )
         within = (f"{self.records}.", f"{self.records}[") if self.records else ""
         if inside := [place for place in self.places if f"{place}.".startswith(within)]:
             place = f'{min(inside)} is a part of the list of records ("{self.records}")'
@@ -287,14 +289,14 @@ class AreaContract(_Declared):
 
     @cached_property
     def record_paths(self) -> frozenset[str]:
-        """The declared fields of records, without numbers of elements."""
+        """The declared fields of records, without array indexes."""
         identifying = (*self.person, *self.id.split("+"))
         sources = (identifying, *self.columns.values(), *self.extra.values())
         return frozenset[str]().union(*map(fields_of, sources))
 
     @cached_property
     def record_parents(self) -> frozenset[str]:
-        """The parents of declared fields of records, without numbers of elements."""
+        """The parents of declared fields of records, without array indexes."""
         return frozenset(
             path[:index]
             for path in self.record_paths
@@ -308,7 +310,7 @@ Contract: TypeAlias = Mapping[str, AreaContract]
 
 
 def fields_of(source: SourceText) -> frozenset[str]:
-    """The fields of a record that a column or extra uses, without numbers of elements."""
+    """The fields of a record that a column or extra uses, without array indexes."""
     before, texts = "", source
     if isinstance(source, dict):
         before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""

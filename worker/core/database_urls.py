@@ -25,9 +25,10 @@ def check_store_url(url: str) -> str:
     ignores unknown parameters.
 
     Raises:
-        ValueError: the message follows the key's name and contains no part of the URL.
+        ValueError: the caller puts the key's name before the message, which contains no part of the
+            URL.
     """
-    scheme = _scheme(url)
+    scheme = _checked_scheme(url)
     if scheme not in {"sqlite", "postgresql"} or "://" not in url:
         raise ValueError("must start with sqlite:/// or postgresql://, without a driver's name")
     if scheme == "sqlite":
@@ -43,7 +44,7 @@ def check_roster_url(url: str) -> str:
     Raises:
         ValueError: as in ``check_store_url``.
     """
-    dialect, _, driver = _scheme(url).partition("+")
+    dialect, _, driver = _checked_scheme(url).partition("+")
     if not dialect or "://" not in url:
         raise ValueError("must be a SQLAlchemy URL, such as postgresql://host/database")
     if dialect == "postgresql":
@@ -55,7 +56,7 @@ def check_roster_url(url: str) -> str:
     return url
 
 
-def _scheme(url: str) -> str:
+def _checked_scheme(url: str) -> str:
     parts = parts_of(url)
     names = (pair.partition("=")[0] for pair in parts.query.split("&"))
     if parts.password or any(map(_SECRET_WORD.search, names)):

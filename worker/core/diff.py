@@ -53,8 +53,8 @@ class Change(Value, frozen=True, kw_only=True):
     Attributes:
         version_id: the version that the change ends. None for an insert.
         record: the new content. None for a close.
-        first_seen_at: when the restriction was first seen in its present series of versions.
-        observed_at: when this content was read. Of two reads, the second.
+        first_seen_at: when the restriction was first seen in its current series of versions.
+        observed_at: when this content was read. With two reads, the time of the second.
         closes: the change closes the restriction or takes it out of effect.
         loses: a column becomes empty, or its known code becomes an unknown one.
     """
@@ -138,9 +138,9 @@ def _filled(
     area: ResourceArea, values: Mapping[str, ColumnValue], extra: str | None
 ) -> set[tuple[str, ...]]:
     """The paths of all columns and extras that have a value. Objects count by their fields."""
-    every = {**values, "extra": extra}
+    all_values = {**values, "extra": extra}
     names = [*(column.name for column in area.columns), "extra"]
-    return {(name, *path) for name in names for path in _leaves(_parsed(every[name]))}
+    return {(name, *path) for name in names for path in _leaves(_parsed(all_values[name]))}
 
 
 def _parsed(value: ColumnValue) -> Any:
@@ -152,9 +152,9 @@ def _parsed(value: ColumnValue) -> Any:
 
 
 def _leaves(value: Any) -> set[tuple[str, ...]]:
-    """The paths of all leaves with a value. A list's elements share one path.
+    """The paths of all leaves with a value.
 
-    So a shorter list is no lost value.
+    The elements of a list share one path, so a shorter list does not count as a lost value.
     """
     if isinstance(value, dict):
         return {(name, *path) for name, field in value.items() for path in _leaves(field)}
@@ -209,7 +209,7 @@ def ids_digest(area: ResourceArea, read: CompleteArea, at: datetime) -> bytes:
     return ids.digest()
 
 
-def compared(
+def confirmed(
     area: ResourceArea, first: Unconfirmed, second: CompleteArea, confirm: Confirm
 ) -> CompleteArea:
     """The second read with both reads in its proof.

@@ -38,7 +38,7 @@ class RestrictionGroup(enum.StrEnum):
 
 
 class Figure(enum.StrEnum):
-    """The dimension of a published figure. Figures count active restrictions if not noted."""
+    """The dimension of a published figure. Figures count active restrictions, unless noted."""
 
     GROUP = "group"
     """By group. Includes pending restrictions."""
@@ -87,7 +87,7 @@ class EffectRule(Value, frozen=True, kw_only=True):
         begins: the column with the beginning, if there is one.
         level: the column that subdivides a code, for counts.
         cause: the column with the cause, for counts.
-        rule: the columns that distinguish a delay from a rule for a future result.
+        delay: the columns that distinguish a delay from a rule for a future result.
         ranges: a column with a JSON list of time ranges, if there is one. With several ranges,
             beginning and end are ignored, because their columns contain the first range only.
     """
@@ -100,13 +100,13 @@ class EffectRule(Value, frozen=True, kw_only=True):
     level: str = ""
     cause: str = ""
     ranges: str = ""
-    rule: DelayRule | None = None
+    delay: DelayRule | None = None
 
     @property
     def deciding(self) -> frozenset[str]:
         """The columns that decide whether a restriction is in effect, and its group and level."""
-        rule = (self.rule.days, self.rule.since, self.rule.about) if self.rule else ()
-        return frozenset({self.code, self.level, self.begins, self.ends, self.ranges, *rule})
+        delay = (self.delay.days, self.delay.since, self.delay.about) if self.delay else ()
+        return frozenset({self.code, self.level, self.begins, self.ends, self.ranges, *delay})
 
 
 class Effect(NamedTuple):
@@ -165,7 +165,7 @@ def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
 def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
     """Whether a restriction with a code of a delay is a rule for a future result."""
     # Only a delay without any time is a rule: a time shows that the result exists.
-    delay = rule.rule
+    delay = rule.delay
     if delay is None or values[delay.days] is None:
         return False
     has_time = values[rule.ends] is not None or values[delay.since] is not None

@@ -23,10 +23,10 @@ HOLDERS: Final = 20
 persons have none, so an area may look complete although no restriction can be read."""
 _ACCEPTED_GROWTH: Final = 1.1
 """Accepted counts may grow by a tenth until the next run."""
-_UNUSUAL: Final = 10
-"""A tenth of a limit results in a warning."""
-_ORDINARY: Final = 3
-"""This many restrictions may close, or persons leave, on any night without a warning."""
+_WARNING_DIVISOR: Final = 10
+"""Figures above a tenth of a limit result in a warning."""
+_NO_WARNING_MAX: Final = 3
+"""This many restrictions may close, or persons depart, on any night without a warning."""
 _READ_HINT: Final = (
     "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
     "--probe` shows why no request succeeds"
@@ -126,7 +126,7 @@ class GuardFacts(Value, frozen=True, kw_only=True):
 
 
 class WithheldFacts(GuardFacts, frozen=True, kw_only=True):
-    """The facts of a withheld run with examples, by row ids, which lead nowhere after an erasure.
+    """The facts of a withheld run, with examples as row ids. After an erasure they match no row.
 
     Attributes:
         examples: by area, the versions of a few restrictions that are removed or lose a value,
@@ -165,7 +165,7 @@ class Verdict(Value, frozen=True, kw_only=True):
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
         causes: where these removals come from.
-        is_roster_unread: most of the missing reads are lines of the roster that cannot be read.
+        is_roster_unread: most of the missing reads come from unreadable lines of the roster.
         is_subset: whether the run is a backfill. A `sync` cannot accept its removals.
     """
 
@@ -213,18 +213,18 @@ def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
     messages = []
     if limits.accept_removals and limits.accepted is None:
         messages.append("--accept-removals had no effect: the last run was not withheld")
-    limit = _restrictions_limit(facts, limits) / _UNUSUAL
-    if facts.removed > max(limit, _ORDINARY):
+    limit = _restrictions_limit(facts, limits) / _WARNING_DIVISOR
+    if facts.removed > max(limit, _NO_WARNING_MAX):
         messages.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
             f"{counted(facts.persons_affected, 'person')} {_by_cause(facts, 'were closed')}"
         )
     if facts.lost > limit:
         messages.append(f"{counted(facts.lost, 'restriction')} lost a value")
-    persons_limit = max(_missing_limit(facts, limits) / _UNUSUAL, _ORDINARY)
+    persons_limit = max(_missing_limit(facts, limits) / _WARNING_DIVISOR, _NO_WARNING_MAX)
     if facts.departing > persons_limit:
         messages.append(
-            f"{counted(facts.departing, 'person')} departed: not on two full rosters in a row"
+            f"{counted(facts.departing, 'person')} departed: missing from two full rosters in a row"
         )
     if facts.missing > persons_limit:
         messages.append(
@@ -248,7 +248,7 @@ def _unread_in_area(area: AreaFacts) -> str:
     if not area.complete:
         return f"no person could be read in {area.area}"
     complete, attempted, noun = area.complete, area.attempted, "persons"
-    # Report the lower of both shares, compared without division.
+    # Report the lower of the two shares, compared without division.
     if area.are_holders_judged and area.holders_complete * attempted < complete * area.holders:
         complete, attempted = area.holders_complete, area.holders
         noun = "persons with a restriction"
@@ -291,7 +291,7 @@ def _unread_in(areas: Sequence[AreaFacts]) -> str:
 def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     """Reasons for areas without any record in their first publication.
 
-    Of 100 persons some have a restriction. If not, a wrong path or scope is more likely.
+    Among 100 persons, some have a restriction. If none has, a wrong path or scope is likely.
     """
     for area in facts.areas:
         accepted = limits.accepted and limits.accepted.area(area.area)
@@ -309,8 +309,9 @@ _LOSES: Final = ("lost", "persons_losing", "would lose a value")
 
 def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
     for loss in (_CLOSES, _LOSES):
+        reasons = [*_too_many(facts, limits, *loss)]
         # A reason about all areas already lists each area.
-        yield from (*_too_many(facts, limits, *loss),) or _in_areas(facts, limits, *loss)
+        yield from reasons or _in_areas(facts, limits, *loss)
     if facts.missing > _missing_limit(facts, limits):
         bad = counted(facts.roster_faults, "line")
         unread = f", of which {bad} could not be read" if facts.roster_faults else ""
@@ -342,14 +343,15 @@ def _in_areas(
 ) -> Iterator[str]:
     """Reasons about single areas.
 
-    In a small area one person may have all restrictions, so losing all of them needs two persons.
+    In a small area, one person may have all restrictions. So losing all of them is a reason only if
+    more than one person is affected.
     """
-    all_may_go = facts.is_subset or limits.max_removed_share >= 1
+    may_close_all = facts.is_subset or limits.max_removed_share >= 1
     for area in facts.areas:
         count, persons = getattr(area, name), getattr(area, persons_name)
         accepted = getattr(limits.accepted.area(area.area), name) if limits.accepted else 0
-        # Below the minimum counts, a small area could lose all its restrictions.
-        is_all = count == area.open_before and persons > 1 and not all_may_go
+        # Otherwise an area below the minimum counts could lose all its restrictions.
+        is_all = count == area.open_before and persons > 1 and not may_close_all
         limit = max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
         is_much = count > limit and persons > SMALL_PERSONS
         if (is_all or is_much) and count > _accepted(accepted):

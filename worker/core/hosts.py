@@ -1,4 +1,4 @@
-"""Addresses of PTS and HelseID. Whether one is loopback, a test service, or the same service."""
+"""The addresses of PTS and HelseID, and checks for loopback, test environments and one service."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -41,7 +41,8 @@ def parts_of(url: str) -> SplitResult:
     """The parts of an address.
 
     Raises:
-        ValueError: it is not a URL, or its port is invalid. The message follows a key's name.
+        ValueError: it is not a URL, or its port is invalid. The caller puts the key's name before
+            the message.
     """
     try:
         parts = urlsplit(url)
@@ -73,7 +74,7 @@ def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
 
 
 def service_of(base_url: str) -> str:
-    """The identity of a PTS installation: host, port and path. Both test addresses are equal."""
+    """The identity of a PTS installation: host, port and path. The two test addresses are one."""
     address = urlsplit(base_url)
     for name, addresses in ENVIRONMENTS.items():
         if address.hostname == urlsplit(addresses["api.base_url"]).hostname:

@@ -22,7 +22,7 @@ _DIFFERENT_MIN: Final = 16
 _PSEUDONYM_DIGITS: Final = 64
 _NUMBER: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+|[0-9]{9,11}[.,]0+")
 _AS_A_NUMBER: Final = (
-    "it was written as a number (in powers of ten, or with .0): keep the column as text"
+    "it was written as a number (such as 6.8E+09, or with .0): keep the column as text"
 )
 
 

@@ -122,7 +122,7 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         reason: the error, without any value from the response.
-        retry_at: until when PTS asked to wait, if it did.
+        retry_at: the end of the pause that PTS asked for, if it did.
     """
 
     area: str
@@ -145,7 +145,7 @@ class PersonRead(Value, frozen=True, kw_only=True):
 
 
 class RunKind(enum.StrEnum):
-    """The scope of a run: the complete roster, or a subset that never departs persons."""
+    """The scope of a run: the complete roster, or a subset that marks no person as departed."""
 
     SYNC = "sync"
     BACKFILL = "backfill"

@@ -33,7 +33,7 @@ RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
 64 MiB of memory (``docs/limits.md``). ``TransportOptions.response_bytes_max`` limits one response.
 """
 PAGES_MAX: Final = 1_000
-"""Maximum number of pages of one person and area. More count as a loop."""
+"""Maximum number of pages of one person and area. More pages count as a loop."""
 CONTINUATION_MAX: Final = 2_000
 """Maximum length of a token or a next link."""
 
@@ -92,7 +92,7 @@ class PagingState:
             ContractError: a declared number is missing.
         """
         self._add_page(keys)
-        if answer.is_status_alone:
+        if answer.is_empty_by_status:
             # "No records" after a page with records could hide the rest of them.
             has_link = isinstance(self._paging, LinkPaging) and self._continuation(answer, None)
             if has_link or self._pages > 1:
@@ -102,7 +102,7 @@ class PagingState:
         request = self._continuation(answer, total)
         if request is None:
             if total is not None and total != self.items:
-                raise PagingError(f"the total is {total} records, {self.items} were read")
+                raise PagingError(f"the total is {total} records, but {self.items} were read")
             return None
         if self._pages >= PAGES_MAX:
             raise PagingError(f"more than {PAGES_MAX} pages")
@@ -199,7 +199,7 @@ class PagingState:
 
     def _check_echo(self, field: str, answer: Answer, number: int) -> None:
         if field and answer.count(field) != number:
-            raise PagingError(f"{number} was requested, another page was returned (at {field})")
+            raise PagingError(f"{number} was requested, but another page was returned (at {field})")
 
     def _statements(self, more: str, answer: Answer, total: int | None) -> list[bool]:
         """Whether another page follows, by each declared field of the answer."""
@@ -216,9 +216,9 @@ class PagingState:
             return bool(answer.items)
         if len(set(statements)) > 1:
             raise PagingError(f"page {self._pages} contradicts itself on whether another follows")
-        # Records that a broken page lost would be missing from the read.
+        # Continuing would skip the records that the page should contain.
         if statements[0] and not answer.items:
-            raise PagingError(f"page {self._pages} is empty, and indicates another page")
+            raise PagingError(f"page {self._pages} is empty, but indicates another page")
         return statements[0]
 
     def _sending(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
@@ -228,8 +228,8 @@ class PagingState:
         if paging.send_in == "body":
             return PageRequest(url=self._url, fields=fields)
         self._refuse_identifier(str(value))
-        glue = "&" if "?" in self._url else "?"
-        return PageRequest(url=f"{self._url}{glue}{urlencode(fields)}")
+        separator = "&" if "?" in self._url else "?"
+        return PageRequest(url=f"{self._url}{separator}{urlencode(fields)}")
 
     def _by_link(self, target: str) -> PageRequest:
         """A request to a next link on the same server, at the same path or below it."""

@@ -58,24 +58,24 @@ class FieldPath(Value, frozen=True):
     names: tuple[tuple[tuple[str, int], ...], ...]
 
     @property
-    def is_picky(self) -> bool:
+    def selects_by_value(self) -> bool:
         """Whether an element is selected by a value, so its position differs between answers."""
         return any(isinstance(segment.pick, Match) for segment in self.segments)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The general path, and the paths of the fields that select elements."""
-        paths, before = [self.general], ""
+        paths, prefix = [self.general], ""
         for segment in self.segments:
-            before += segment.name if segment.pick is None else f"{segment.name}[]"
+            prefix += segment.name if segment.pick is None else f"{segment.name}[]"
             if isinstance(segment.pick, Match):
-                paths.append(f"{before}.{segment.pick.name}")
-            before += "."
+                paths.append(f"{prefix}.{segment.pick.name}")
+            prefix += "."
         return tuple(paths)
 
     @property
     def general(self) -> str:
-        """The path without the numbers of elements, as ``drift`` names fields."""
+        """The path without array indexes, as in ``drift``."""
         return ".".join(s.name if s.pick is None else f"{s.name}[]" for s in self.segments)
 
 
@@ -92,10 +92,10 @@ def parse_path(text: str) -> FieldPath:
         raise ValueError(f"a field path has at most {DEPTH_MAX} parts and {PATH_MAX} characters")
     segments = []
     for part in parts:
-        form = _SEGMENT.fullmatch(part)
-        if form is None:
+        match = _SEGMENT.fullmatch(part)
+        if match is None:
             raise ValueError(f"{text!r} is not a field path such as objectScope.type")
-        name, index, field, value = form.groups()
+        name, index, field, value = match.groups()
         pick = Match(field, _scalar(value)) if field else None if index is None else int(index)
         segments.append(Segment(part, name, pick))
     names = tuple(
@@ -124,7 +124,7 @@ def find(document: Any, path: FieldPath) -> Any:
     """The value at a path, or None.
 
     Raises:
-        ContractError: not exactly one element of an array has the selected value.
+        ContractError: no element of an array, or more than one, has the selected value.
     """
     if isinstance(document, dict) and path.text in document:
         return document[path.text]
@@ -160,7 +160,7 @@ def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
     # The first of several would be a guess, which may differ from one night to the next.
     if len(matching) != 1:
         raise ContractError(
-            f"{len(matching)} of {len(array)} elements match, not one", field=path.text
+            f"{len(matching)} of {len(array)} elements match, but only one may", field=path.text
         )
     return matching[0]
 
@@ -175,63 +175,63 @@ def is_same(value: Any, expected: Any) -> bool:
 
 
 def leaves(
-    document: Any, *, but: Any = None, is_numbered: bool = True
+    document: Any, *, skip: Any = None, has_indexes: bool = True
 ) -> Iterator[tuple[str, Any]]:
     """Each leaf of a document with its path: scalars, and empty objects and arrays.
 
     A value with a path of more than ``PATH_MAX`` characters is one leaf with the path ``?``.
 
     Args:
-        but: an array or object to skip.
-        is_numbered: whether paths have the numbers of elements. Otherwise ``[]``.
+        skip: an array or object to skip.
+        has_indexes: whether paths contain array indexes (``a[0]``), or only ``a[]``.
 
     Raises:
         ContractError: the document is nested too deeply.
     """
     if document and isinstance(document, _CONTAINERS):
-        return _leaves(document, None, but, DEPTH_MAX - 1, is_numbered=is_numbered)
+        return _leaves(document, None, skip, DEPTH_MAX - 1, has_indexes=has_indexes)
     return iter([("", document)])
 
 
 def _leaves(
-    value: Any, path: str | None, but: Any, depth: int, *, is_numbered: bool
+    value: Any, path: str | None, skip: Any, depth: int, *, has_indexes: bool
 ) -> Iterator[tuple[str, Any]]:
     if not depth:
         raise ContractError("nested too deeply", field="$")
-    inside: Iterable[tuple[str, Any]]
+    children: Iterable[tuple[str, Any]]
     if isinstance(value, dict):
-        before, inside = "" if path is None else f"{path}.", value.items()
-    elif is_numbered:
-        before, inside = path or "", ((f"[{index}]", item) for index, item in enumerate(value))
+        prefix, children = "" if path is None else f"{path}.", value.items()
+    elif has_indexes:
+        prefix, children = path or "", ((f"[{index}]", item) for index, item in enumerate(value))
     else:
-        before, inside = path or "", (("[]", item) for item in value)
-    for name, item in inside:
-        inner = before + name
-        if item is but and but is not None:
+        prefix, children = path or "", (("[]", item) for item in value)
+    for name, item in children:
+        inner = prefix + name
+        if item is skip and skip is not None:
             continue
         # An object this deep can contain thousands of leaves, and each would repeat the long path.
         if len(inner) > PATH_MAX:
             yield UNNAMED, item
         elif item and isinstance(item, _CONTAINERS):
-            yield from _leaves(item, inner, but, depth - 1, is_numbered=is_numbered)
+            yield from _leaves(item, inner, skip, depth - 1, has_indexes=has_indexes)
         else:
             yield inner, item
 
 
-def without_numbers(path: str) -> str:
-    """A path with ``[]`` in place of the numbers of elements."""
+def without_indexes(path: str) -> str:
+    """A path with ``[]`` in place of each array index."""
     return _NUMBER.sub("[]", path)
 
 
 @lru_cache(maxsize=1024)
 def safe_path(path: str) -> str:
-    """A path for messages and the ledger, without the numbers of elements, or ``?``.
+    """A path for messages and the ledger, without array indexes, or ``?``.
 
     PTS could use a person's identifier as the name of a field. So ``?`` replaces a path with more
     than four digits, with characters other than ASCII letters and ``_@$.:-``, or of more than
     ``PATH_MAX`` characters.
     """
-    general = without_numbers(path)
+    general = without_indexes(path)
     if len(general) > PATH_MAX or not _SAFE_PATH.fullmatch(general):
         return UNNAMED
     return UNNAMED if len(_DIGIT.findall(general)) > _DIGITS_MAX else general

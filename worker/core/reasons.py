@@ -10,7 +10,7 @@ from worker.errors import FailureKind
 
 _MISTYPED: Final = {
     True: "the intended person departs",
-    False: "another person was read than the intended one",
+    False: "the wrong person was read",
 }
 """The consequence of a mistyped identifier, by whether the run judges departures."""
 
@@ -30,18 +30,19 @@ def failure_reasons(
     *,
     judges_departures: bool,
 ) -> Iterator[str]:
-    """The reasons for the gaps of a run.
+    """The reasons for gaps in a run.
 
     Args:
         failures: the most frequent first.
         given_up: areas in which no request succeeded.
-        judges_departures: a published full run, which would mark missing persons as departed.
+        judges_departures: whether the run is a published full run, which would mark missing persons
+            as departed.
     """
     if progress.roster_faults:
         lines = counted(progress.roster_faults, "line")
         departed = "; no person was marked as departed, because the missing ones may be among them"
         yield (
-            f"{lines} of the roster could not be read, the first, {progress.first_roster_fault}"
+            f"{lines} of the roster could not be read; first error in {progress.first_roster_fault}"
             f"{departed if judges_departures else ''}"
         )
     if failures:
@@ -49,7 +50,7 @@ def failure_reasons(
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
         yield f"person-areas that could not be read: {counts}"
         most = failures[0]
-        yield f"the most frequent, {most.area}: {most.reason}; `failures list` has all"
+        yield f"most frequent in {most.area}: {most.reason}; `failures list` shows all"
     for area in given_up:
         is_refused = any(
             failure.area == area and failure.kind is FailureKind.REFUSED for failure in failures
@@ -64,24 +65,24 @@ def roster_warnings(
     """Warnings about a roster, including one without roster errors."""
     if unknown_columns:
         yield (
-            f"columns of the roster that are not read: {listed(unknown_columns)}; off_id, "
-            "local_ref and cohort are"
+            f"ignored columns of the roster: {listed(unknown_columns)}. Only off_id, local_ref and "
+            "cohort are read"
         )
     if wrong := progress.checksum_warnings:
         yield (
             f"{counted(wrong, 'identifier')} of the roster with wrong check digits "
-            f"({', '.join(progress.first_checksum_warnings)}): PTS was asked all the same; if one "
+            f"({', '.join(progress.first_checksum_warnings)}): they were sent to PTS; if one "
             f"is mistyped, {_MISTYPED[judges_departures]}"
         )
     if other := progress.other_cohorts:
         yield (
-            f"{counted(other, 'line')} of the roster with another cohort for a person of an "
-            f"earlier line ({', '.join(progress.first_other_cohorts)}): the first line of each "
-            "person counts"
+            f"{counted(other, 'line')} of the roster with a different cohort than an earlier line "
+            f"of the same person ({', '.join(progress.first_other_cohorts)}): the first line of "
+            "each person counts"
         )
     if replaced := progress.labels_replaced:
         yield (
             f"{counted(replaced, 'person')} with an identifier in local_ref or cohort, which "
-            "readers can see: it was masked; give a reference that is no identifier, and the "
+            "readers can see: it was masked. Use a reference that is not an identifier, and the "
             "name of a clinic or department"
         )

@@ -184,9 +184,9 @@ class RecordReader:
         return key
 
     def _add_drift(self, drift: dict[str, int], item: dict[str, Any]) -> None:
-        """Count the names of a record's undeclared leaves. Each name counts once a record."""
+        """Count the names of a record's undeclared leaves. Each name counts once per record."""
         counted = set[str]()
-        for path, value in leaves(item, is_numbered=False):
+        for path, value in leaves(item, has_indexes=False):
             if path in self._declared or (path in self._parents and value in _NOTHING):
                 continue
             name = safe_path(path)
@@ -253,7 +253,7 @@ def _leaves(source: _Source, parent: Any, off_id: str) -> dict[str, Any] | None:
 def _key_part(value: Any, path: FieldPath, off_id: str) -> str:
     """An id, or a part of one, with the person's identifier masked.
 
-    Other identifiers are rejected: masked, two ids that differ only there would become one.
+    Other identifiers are rejected, because masking could make two different ids equal.
     """
     if not isinstance(value, _IDS) or isinstance(value, bool) or not _plain(value).strip():
         raise ContractError("no id", field=path.text)
@@ -357,7 +357,7 @@ def _as_time(value: Any, *, naive: ZoneInfo | None) -> datetime:
 
 
 def converter(kind: ColumnType, naive_times: str) -> _Convert:
-    """The function that converts the values of columns of a type.
+    """The function that converts a value to the type of its column.
 
     Args:
         naive_times: the zone of times without an offset, or ``failure``.

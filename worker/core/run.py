@@ -60,7 +60,7 @@ class AreaDraft(Value, frozen=True, kw_only=True):
         records: number of records in the complete read, if there is one.
         first: the first read, if a second read must confirm it.
         failure: the kind of failure of the last read, if that failed. ``first`` stays.
-        retry_at: until when PTS asked to wait, if it did.
+        retry_at: the end of the pause that PTS asked for, if it did.
     """
 
     records: int = 0
@@ -95,14 +95,14 @@ class Pass(Value, frozen=True, kw_only=True):
 
     Attributes:
         number: 1, 2 or 3.
-        no: ``RunHandle.pass_no``.
-        areas: that are not given up.
-        begins_at: when PTS is asked again at the earliest.
+        pass_no: ``number``, counted over all attempts (``RunHandle.pass_no``).
+        areas: the areas that are not given up.
+        begins_at: the earliest time of a request in this pass.
         outages: areas in which a probe has failed in this attempt.
     """
 
     number: int
-    no: int
+    pass_no: int
     areas: tuple[str, ...]
     begins_at: datetime
     outages: frozenset[str] = frozenset()
@@ -111,11 +111,11 @@ class Pass(Value, frozen=True, kw_only=True):
         """The areas of a person that this pass reads, with their drafts.
 
         Args:
-            person: ``None``: this run has not seen the person.
+            person: None if this run has not seen the person.
         """
         drafts = person.areas if person is not None else {}
         # The person is on two lines of the roster, and this pass has read them already.
-        if person is not None and person.pass_no >= self.no:
+        if person is not None and person.pass_no >= self.pass_no:
             return {}
         if self.number == 1:
             # A resumed run keeps the reads of earlier attempts, and repeats only their failures.
@@ -136,7 +136,7 @@ class Pass(Value, frozen=True, kw_only=True):
             return draft.first is not None
         if draft.failure is FailureKind.UNSTABLE:
             return False
-        # Asking before the time that PTS has named would only be refused again.
+        # Before the time that PTS named, a request would only be refused again.
         is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
         # After an outage, its Retry-After no longer applies.
         return area in self.outages or is_over
@@ -276,14 +276,14 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
         return (self.finished_at - (self.attempt_started_at or self.started_at)).total_seconds()
 
 
-class Standing(Value, frozen=True, kw_only=True):
+class PublishedState(Value, frozen=True, kw_only=True):
     """The published state for the metrics, also after a run that did not publish.
 
     Attributes:
         last_success_at: time of the last publication of a full run without failures.
         last_published_at: time of the last publication of a full run, so never of a backfill.
-        persons_stale: number of persons on the roster with an area that the
-            last run could not confirm.
+        persons_stale: number of persons on the roster with an area that the last run could not
+            confirm.
         persons_known: number of persons with a published state, without departed persons.
     """
 

@@ -46,15 +46,14 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
         ValueError: the text is not a time, or has no offset and no zone is declared. The message
             does not contain the text.
     """
-    form = _FORM.fullmatch(text)
-    if form is None:
+    if _FORM.fullmatch(text) is None:
         raise ValueError("not an ISO 8601 time")
     try:
         # `fromisoformat` also accepts other forms, such as week dates, so the pattern comes first.
         time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("not a valid date or time") from None
-    # Nearly all times take this short way. Conversion and limits are for the rest.
+    # Nearly all times take this fast path. The others need conversion and limits.
     if time.tzinfo is UTC and _YEAR_OF_START < time.year < _YEAR_OF_NEVER:
         return time
     # Before the conversion, which would overflow in a zone west of Greenwich.
@@ -71,7 +70,7 @@ def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
 
 
 def is_of_the_future(at: datetime, now: datetime) -> bool:
-    """Whether a time is so far in the future that a clock must be or have been wrong."""
+    """Whether a time is so far in the future that a clock is or was wrong."""
     return at - now > CLOCK_TOLERANCE
 
 

@@ -30,7 +30,7 @@ class _Verdict(NamedTuple):
 _UNAVAILABLE: Final = _Verdict(
     UnavailableError,
     "PTS is unavailable: no request succeeds ({reason})",
-    "run again later, which continues; `pts-worker doctor --probe` checks api.base_url, the "
+    "run it again later to continue; `pts-worker doctor --probe` checks api.base_url, the "
     "network and PTS",
 )
 _NOT_DECLARED: Final = _Verdict(
@@ -64,7 +64,7 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
     If all failures are of one kind, the kind determines the exit code. Mixed kinds give 69.
 
     Args:
-        errors: the failures, the last one last.
+        errors: the failures, in the order in which they occurred.
         wait_s_max: `sync.retry_after_max`.
     """
     # PTS has announced the time, which helps more than the advice to check the network.
@@ -91,5 +91,5 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
 
 def verdict_of(error: AreaError) -> WorkerError:
     """The error that ends a command after its only request failed."""
-    kind = _VERDICTS[error.kind]
-    return kind.error(f"PTS: {error.message}", hint=error.hint or kind.hint)
+    matching = _VERDICTS[error.kind]
+    return matching.error(f"PTS: {error.message}", hint=error.hint or matching.hint)

@@ -86,7 +86,7 @@ class HelseIdAuthorizer:
         return DeniedError(text, status=response.status, hint=CLOCK_HINT if is_clock else "")
 
     def _replace(self, token: Token) -> None:
-        """Discard a refused token, unless it was replaced already, or the last one recently."""
+        """Discard a refused token, unless it was already replaced, or another one recently was."""
         now_s = self._runtime.monotonic()
         # Many requests with the same token fail together: the first one replaces it for all.
         is_due = now_s - self._replaced_s >= _REPLACEMENT_INTERVAL_S

@@ -88,9 +88,9 @@ class HelseIdClient:
         """Send a request, and retry transient failures after a delay.
 
         Retries lost connections, time-outs, 5xx, 408, 425, 429 and responses for which ``read``
-        raises ``TransientError``. Obeys ``Retry-After``, also by failing without a request. After a
-        failed call, there is one attempt for each call until one succeeds, because the caller
-        decides when to ask again.
+        raises ``TransientError``. Obeys ``Retry-After``: until then, every call fails without a
+        request. After a failed call, each call makes only one attempt until one succeeds, because
+        the caller decides when to try again.
 
         Args:
             make_request: builds a new request for each attempt.
@@ -227,7 +227,7 @@ class Discovery:
         if not isinstance(endpoint, str) or not self._is_at_the_issuer(endpoint):
             raise ConfigurationError(
                 f"{_ISSUER}: token_endpoint is not at the issuer's scheme, host and port",
-                hint="assertions are sent to no other place; if HelseID has moved its token "
+                hint="assertions are sent nowhere else; if HelseID has moved its token "
                 "endpoint, this program must be changed",
             )
         return Metadata(issuer=issuer, token_endpoint=endpoint)

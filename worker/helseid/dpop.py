@@ -49,7 +49,7 @@ class ProofKey:
         claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url.partition("?")[0])}
         if access_token_hash is not None:
             claims["ath"] = access_token_hash
-        # Without any nonce, the look-up of the origin is saved for each request.
+        # If there is no nonce at all, skip the look-up of the origin, which costs time per request.
         if self._nonces and (nonce := self._nonces.get(origin(url))):
             claims["nonce"] = nonce
         signed = self._head + _encode(msgspec.json.encode(claims))

@@ -106,12 +106,12 @@ def load_client_key(path: Path) -> ClientKey:
             raise ConfigurationError(
                 f"{KEY_FILE}: {path}: the private key is encrypted",
                 hint=f"`umask 077; openssl pkey -in {path} -out NEW` writes it without encryption; "
-                "give the new file",
+                "configure the new file",
             ) from None
         raise ConfigurationError(
             f"{KEY_FILE}: {path}: is not a private key that can be read",
-            hint="copy the complete file, a PEM up to its last line (END): a private JWK, a PEM "
-            "private key that is not encrypted, or the JSON from HelseID self-service",
+            hint="copy the complete file (a PEM file ends with an END line). It must be a private "
+            "JWK, an unencrypted PEM private key, or the JSON from HelseID self-service",
         ) from None
     key, algorithms = _accepted(native, path)
     alg = jwk.get("alg") or algorithms[0]
@@ -187,7 +187,7 @@ class KeyFiles:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Make a change of the folder durable, and convert errors of the system."""
+        """Make a change of the folder durable, and convert operating-system errors."""
         try:
             yield
             # A rename is durable after a crash only when its folder is written.
@@ -205,7 +205,7 @@ class KeyFiles:
 
 
 def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
-    """The JWK in a document: the document, or a member of self-service's JSON, also in a string."""
+    """The JWK in a document: the document itself, or a member of self-service's JSON (or text)."""
     members = {name.casefold(): value for name, value in document.items()}
     # Self-service writes ``privateJwk``, and other tools for HelseID write ``ClientJwk``.
     inner = members.get("privatejwk") or members.get("clientjwk") or document
@@ -217,10 +217,10 @@ def _jwk_in(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _native(jwk: dict[str, Any]) -> object:
-    imported = RSAKey if jwk.get("kty") == "RSA" else ECKey
-    imported.validate_dict_key(jwk)
+    key_class = RSAKey if jwk.get("kty") == "RSA" else ECKey
+    key_class.validate_dict_key(jwk)
     # Not import_key, which only warns about short keys. HelseID does not accept them.
-    return imported.binding.import_from_dict(jwk)
+    return key_class.binding.import_from_dict(jwk)
 
 
 def _accepted(native: object, path: Path) -> tuple[_Key, Sequence[str]]:

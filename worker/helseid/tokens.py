@@ -132,7 +132,7 @@ class TokenSource:
         return token
 
     async def _request(self) -> Token:
-        """Request a token. If the proof is refused, usually because a nonce is missing, once more.
+        """Request a token. Repeat the request once if the proof is refused (usually: no nonce yet).
 
         Raises:
             RefusedError: HelseID refuses the client, or the token differs from the request.
@@ -188,7 +188,7 @@ class TokenSource:
         )
 
     def _assertion(self, issuer: str, issued_s: int) -> str:
-        """An assertion for one attempt (HelseID reference, section 1), with the only audience."""
+        """An assertion for one attempt (HelseID reference, section 1)."""
         claims = {
             "iss": self._settings.client_id,
             "sub": self._settings.client_id,

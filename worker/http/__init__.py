@@ -1,4 +1,4 @@
-"""HTTP to PTS, HelseID, the Pushgateway and the ping, and the retry loop."""
+"""HTTP to PTS, HelseID, the Pushgateway and the ping service, and the retry loop."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -20,7 +20,8 @@ async def with_retries(
     """Make attempts until one succeeds or none is left, and wait before each retry.
 
     Args:
-        attempt: makes one attempt. It gets its number, from 1. A ``TransientError`` is retried.
+        attempt: makes one attempt. Its argument is the number of the attempt, from 1. A
+            ``TransientError`` is retried.
         policy: number of attempts and backoff. ``Retry-After`` is obeyed and not clipped.
         before_wait: gets the number of the failed attempt, its error and the wait in seconds. It
             ends the retries if it raises an error.
@@ -33,8 +34,8 @@ async def with_retries(
         try:
             return await attempt(number)
         except TransientError as error:
-            asked_s, jitter = error.retry_after_s, runtime.uniform()
-            wait_s = wait_before_retry(policy, number, asked_s, jitter)
+            retry_after_s, jitter = error.retry_after_s, runtime.uniform()
+            wait_s = wait_before_retry(policy, number, retry_after_s, jitter)
             if wait_s is None:
                 raise
             before_wait(number, error, wait_s)

@@ -33,7 +33,7 @@ from worker.http.connection import Connection, TransportOptions
 from worker.trusted_files import read_trusted
 
 _NEXT_ADDRESS_S: Final = 0.25
-"""Delay before the next address is tried beside the last one (RFC 8305 §5)."""
+"""Delay before the next address is tried in parallel (RFC 8305 §5)."""
 _CREDENTIALS: Final = "network.proxy_credentials_file"
 _PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 _SUCCESS: Final = range(200, 300)
@@ -42,22 +42,22 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-class Place(NamedTuple):
-    """The end point of a connection. ``host`` has no brackets."""
+class Endpoint(NamedTuple):
+    """The endpoint of a connection. ``host`` has no brackets."""
 
     scheme: str
     host: str
     port: int
 
     @classmethod
-    def of(cls, url: httpx.URL) -> "Place":
-        """The end point of a URL."""
+    def of(cls, url: httpx.URL) -> "Endpoint":
+        """The endpoint of a URL."""
         default = 443 if url.scheme == "https" else 80
         return cls(url.scheme, url.raw_host.decode("ascii"), url.port or default)
 
     @property
     def is_tls(self) -> bool:
-        """Whether the end point uses TLS."""
+        """Whether the endpoint uses TLS."""
         return self.scheme == "https"
 
     @property
@@ -80,9 +80,9 @@ class Proxy(Value, frozen=True, kw_only=True):
     credentials: str = ""
 
     @property
-    def place(self) -> Place:
-        """Its end point."""
-        return Place.of(httpx.URL(self.url))
+    def endpoint(self) -> Endpoint:
+        """Its endpoint."""
+        return Endpoint.of(httpx.URL(self.url))
 
 
 def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
@@ -104,7 +104,7 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
 
 
 async def connect(
-    place: Place,
+    endpoint: Endpoint,
     options: TransportOptions,
     tls: ssl.SSLContext,
     proxy: Proxy | None,
@@ -120,25 +120,25 @@ async def connect(
         UnavailableError: a certificate is not accepted.
         ConfigurationError: the proxy refuses, or this process has too many open files.
     """
-    if proxy is None or is_loopback(place.host):
-        with _explained(options.server, host=place.host):
+    if proxy is None or is_loopback(endpoint.host):
+        with _explained(options.server, host=endpoint.host):
             async with asyncio.timeout(options.attempt_s_max):
-                _, connection = await _open(place, tls, new)
+                _, connection = await _open(endpoint, tls, new)
                 return connection
     # Each step has its own deadline and its own error: operators must see which host failed.
-    whose = f"the proxy {proxy.place.host_and_port}"
-    with _explained(whose, f"{whose}: ", _PROXY_HINT):
+    peer_name = f"the proxy {proxy.endpoint.host_and_port}"
+    with _explained(peer_name, f"{peer_name}: ", _PROXY_HINT):
         async with asyncio.timeout(options.attempt_s_max):
-            tunnel = await _tunnel(place, tls, proxy, options.server)
+            tunnel = await _tunnel(endpoint, tls, proxy, options.server)
     with _explained(options.server):
         async with asyncio.timeout(options.attempt_s_max):
-            return await _secured(tunnel, place, tls, new())
+            return await _secured(tunnel, endpoint, tls, new())
 
 
 async def _open(
-    place: Place, tls: ssl.SSLContext, new: Callable[[], P]
+    endpoint: Endpoint, tls: ssl.SSLContext, new: Callable[[], P]
 ) -> tuple[asyncio.Transport, P]:
-    look_up = partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     # Not the loop's own look-up: a silent name server would delay the end of the process.
     addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
     # Addresses are tried in parallel: a broken IPv6 route must not cost a time-out per connection.
@@ -148,20 +148,20 @@ async def _open(
     return await asyncio.get_running_loop().create_connection(
         new,
         sock=peer,
-        ssl=tls if place.is_tls else None,
-        server_hostname=place.host if place.is_tls else None,
+        ssl=tls if endpoint.is_tls else None,
+        server_hostname=endpoint.host if endpoint.is_tls else None,
     )
 
 
 async def _tunnel(
-    place: Place, tls: ssl.SSLContext, proxy: Proxy, server: str
+    endpoint: Endpoint, tls: ssl.SSLContext, proxy: Proxy, server: str
 ) -> asyncio.Transport:
     """A connection to the proxy that is a tunnel to the server."""
     answer = asyncio.StreamReader()
     new = partial(asyncio.StreamReaderProtocol, answer)
-    tunnel, _ = await _open(proxy.place, tls, new)
+    tunnel, _ = await _open(proxy.endpoint, tls, new)
     try:
-        tunnel.write(_connect_request(place, proxy))
+        tunnel.write(_connect_request(endpoint, proxy))
         _check_answer(await answer.readuntil(b"\r\n\r\n"), proxy, server)
     except BaseException:
         tunnel.abort()
@@ -170,12 +170,12 @@ async def _tunnel(
 
 
 async def _secured(
-    tunnel: asyncio.Transport, place: Place, tls: ssl.SSLContext, connection: Connection
+    tunnel: asyncio.Transport, endpoint: Endpoint, tls: ssl.SSLContext, connection: Connection
 ) -> Connection:
     """TLS with the server through the tunnel. Nothing goes through a proxy without TLS."""
     try:
         transport = await asyncio.get_running_loop().start_tls(
-            tunnel, connection, tls, server_hostname=place.host
+            tunnel, connection, tls, server_hostname=endpoint.host
         )
     except BaseException:
         tunnel.abort()
@@ -187,8 +187,8 @@ async def _secured(
     return connection
 
 
-def _connect_request(place: Place, proxy: Proxy) -> bytes:
-    lines = [f"CONNECT {place.host_and_port} HTTP/1.1", f"Host: {place.host_and_port}"]
+def _connect_request(endpoint: Endpoint, proxy: Proxy) -> bytes:
+    lines = [f"CONNECT {endpoint.host_and_port} HTTP/1.1", f"Host: {endpoint.host_and_port}"]
     if proxy.credentials:
         credentials = base64.b64encode(proxy.credentials.encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {credentials}")
@@ -201,7 +201,8 @@ def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
     if status in _SUCCESS:
         return
     problem = (
-        f"the proxy {proxy.place.host_and_port} allows no connection to {server} (status {status})"
+        f"the proxy {proxy.endpoint.host_and_port} does not allow a connection to {server} "
+        f"(status {status})"
     )
     # A proxy that is overloaded or restarting must not stop the run for good.
     if not status or is_transient(status):
@@ -213,16 +214,18 @@ def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
 
 
 @contextmanager
-def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") -> Iterator[None]:
-    """Convert errors of the system to the worker's, without the address."""
+def _explained(
+    peer_name: str, prefix: str = "", hint: str = "", *, host: str = ""
+) -> Iterator[None]:
+    """Convert operating-system errors to errors of the worker, without the address."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        # The reason without the host name after the comma: that of the ping is a secret.
+        # Cut at the comma, because the host name follows it, and that of the ping is a secret.
         reason = (error.verify_message or "it cannot be verified").partition(",")[0]
         raise UnavailableError(
-            f"{whose}'s certificate is not accepted: {reason}",
-            hint="check the address and this machine's clock; tls.ca_file names a private CA",
+            f"{peer_name}'s certificate is not accepted: {reason}",
+            hint="check the address and this machine's clock; for a private CA, set tls.ca_file",
         ) from None
     except TimeoutError:
         raise LateError(f"{prefix}no connection in time", hint=hint) from None
@@ -236,7 +239,7 @@ def _explained(whose: str, prefix: str = "", hint: str = "", *, host: str = "") 
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
             raise ConfigurationError(
                 "too many open files: no connection can be opened",
-                hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
+                hint="raise the limit of this process (`ulimit -n`, LimitNOFILE=), or lower "
                 "sync.concurrency",
             ) from None
         raise TransientError(f"{prefix}no connection ({type(error).__name__})", hint=hint) from None

@@ -62,14 +62,14 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._share: Share | None = None
-        self._is_sent = self._is_kept = self._is_waiting = False
+        self._is_sent = self._is_reused = self._is_waiting = False
         self.is_open = True
 
     async def exchange(self, request: bytes, share: Share | None = None) -> HttpResponse:
         """Send a request and return its response. After any error the connection is closed.
 
         Args:
-            share: the room of the response. Without room for more of it, reading pauses.
+            share: the memory budget of the response. Reading pauses while it is used up.
 
         Raises:
             TransientError: the response is late, not HTTP, incomplete or followed by surplus bytes.
@@ -81,8 +81,8 @@ class Connection(asyncio.Protocol):
         self._share, self._is_waiting = share, False
         self._answered, self._is_sent = self._loop.create_future(), False
         self._end_after(self._options.attempt_s_max)
-        # Requests of one loop iteration are written together, so that a sleeping server wakes up
-        # once, and so does this process (15 % of a night's processor time).
+        # Requests of one loop iteration are written together, so that a sleeping server and this
+        # process wake up once for all of them (15 % of a night's processor time).
         self._loop.call_soon(self._send, request, self._answered)
         try:
             await self._answered
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
             raise self._error from None
         response = self._reader.take()
         if self._reader.may_reuse and not self._is_single_use:
-            self._is_kept = True
+            self._is_reused = True
             self._end_after(IDLE_S_MAX)
         else:
             self.close()
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         # Bytes, or the end of the connection, may have arrived since the last response without
         # being read. Sending now would make them look like the response to this request. On a new
         # connection they can belong to the TLS handshake.
-        if self._is_kept and self._arrived.poll(_READ_NOTHING):
+        if self._is_reused and self._arrived.poll(_READ_NOTHING):
             self._fail(surplus())
             return
         self._is_sent = True
@@ -151,9 +151,9 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._is_waiting:
             self._is_waiting = True
             self._transport.pause_reading()
-            share.grow(self._options.response_bytes_max, self._read_on)
+            share.grow(self._options.response_bytes_max, self._resume_reading)
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         self._is_waiting = False
         if self._transport is not None and self.is_open:
             self._transport.resume_reading()
@@ -164,8 +164,8 @@ class Connection(asyncio.Protocol):
         if self._answered is None or self._answered.done():
             self.close()  # the response was complete already
         else:
-            how = f" ({type(exc).__name__})" if exc else ""
-            self._fail(TransientError(f"the connection ended before the response{how}"))
+            cause = f" ({type(exc).__name__})" if exc else ""
+            self._fail(TransientError(f"the connection ended before the response{cause}"))
 
     def _fail(self, error: WorkerError) -> None:
         """Close the connection, with this error for the current exchange, if any."""
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
     # --- time ---
 
     def _end_after(self, wait_s: float) -> None:
-        """Close the connection after this time, unless it is set anew. One timer is reused."""
+        """Close the connection after this time, unless a new time is set. One timer is reused."""
         self._due_s = self._loop.time() + wait_s
         if self._timer is None or self._timer.when() > self._due_s:
             if self._timer is not None:
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         left_s = self._due_s - self._loop.time()
         if self._is_waiting:
-            self._end_after(self._options.attempt_s_max)  # that is not the server's fault
+            self._end_after(self._options.attempt_s_max)  # the server is not late, this process is
         elif left_s > 0:
             self._end_after(left_s)
         else:

@@ -83,7 +83,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            # httptools raises its own error for one that was raised in a callback.
+            # httptools replaces an error from a callback with its own.
             refusal = surplus() if self._is_complete else self._refusal or _not_http()
         if refusal is None and self._overhead - len(self._body) > HEADER_BYTES_MAX:
             refusal = ContractError("the response's headers are too large")
@@ -122,7 +122,7 @@ class ResponseReader:
             self._refuse(_not_http())
         # 101 would hand the connection over to another protocol, which the worker never requests.
         if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
-            self._refuse(ContractError(f"status {status} is no answer"))
+            self._refuse(ContractError(f"status {status} is not a final response"))
         if status in _INTERIM:
             return
         self._check_body()
@@ -151,7 +151,7 @@ class ResponseReader:
         transfers = [value.lower() for value in self._headers.get("transfer-encoding", ())]
         codings = {value.lower() for value in self._headers.get("content-encoding", ())}
         if not codings <= _PLAIN:
-            self._refuse(ContractError("the response has a content coding not asked for"))
+            self._refuse(ContractError("the response has a content coding that was not requested"))
         if transfers not in ([], ["chunked"]):
             self._refuse(ContractError("the response has a transfer coding other than chunked"))
         if lengths and lengths[0] > self._body_bytes_max and self._status not in _BODILESS:

@@ -14,7 +14,7 @@ import httpx
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError
 from worker.http.budget import ByteBudget, Share
-from worker.http.connecting import Place, Proxy, connect
+from worker.http.connecting import Endpoint, Proxy, connect
 from worker.http.connection import Connection, TransportOptions
 from worker.http.response import HttpResponse
 from worker.tls import client_context
@@ -29,10 +29,10 @@ class Transport(httpx.AsyncBaseTransport):
     response objects, which would double the cost of an exchange (bench/README.md).
 
     Args:
-        proxy: leads to all hosts but loopback.
+        proxy: used for all hosts except loopback.
 
     Attributes:
-        budget: of all responses in flight.
+        budget: the memory budget of all responses in flight.
     """
 
     def __init__(self, options: TransportOptions, proxy: Proxy | None = None) -> None:
@@ -40,12 +40,12 @@ class Transport(httpx.AsyncBaseTransport):
         self._options = options
         self._proxy = proxy
         self._tls = options.tls or client_context()
-        self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
+        self._idle: defaultdict[Endpoint, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
 
     def idle(self, url: str) -> Connection | None:
         """Take the idle connection that was used last, if any."""
-        idle = self._idle[_post_to(url)[0]]
+        idle = self._idle[_post_target(url)[0]]
         while idle:
             # The server may have closed it since. The newest is the least likely to be closed.
             if (connection := idle.pop()).is_open:
@@ -63,17 +63,17 @@ class Transport(httpx.AsyncBaseTransport):
             UnavailableError: the server's certificate is not trusted, expired or for another host.
             ConfigurationError: the URL is invalid or not HTTPS, or the proxy refuses.
         """
-        place, _ = _post_to(url)
-        is_plain = place.scheme == "http" and is_loopback(place.host)
-        if not place.host or not (place.is_tls or is_plain):
+        endpoint, _ = _post_target(url)
+        is_plain = endpoint.scheme == "http" and is_loopback(endpoint.host)
+        if not endpoint.host or not (endpoint.is_tls or is_plain):
             raise ConfigurationError(
                 f"the address of {self._options.server} must begin with https://",
                 hint="http:// is accepted for loopback addresses only",
             )
         new = partial(Connection, self._options, self._open.discard, is_single_use=is_single_use)
-        made = await connect(place, self._options, self._tls, self._proxy, new)
-        self._open.add(made)
-        return made
+        connection = await connect(endpoint, self._options, self._tls, self._proxy, new)
+        self._open.add(connection)
+        return connection
 
     async def post(
         self,
@@ -87,8 +87,8 @@ class Transport(httpx.AsyncBaseTransport):
         """Send one request and read the complete response.
 
         Args:
-            headers: all headers but the transport's own (``Host``, ``Content-Length``, …).
-            connection: to the same place. None: an idle one, or a new one.
+            headers: all headers except the transport's own (``Host``, ``Content-Length``, …).
+            connection: to the same endpoint. None: an idle one, or a new one.
             share: the room of the response, from ``budget``.
 
         Raises:
@@ -98,7 +98,7 @@ class Transport(httpx.AsyncBaseTransport):
             ConfigurationError: a header is invalid.
             WorkerError: as ``connect``.
         """
-        _, start = _post_to(url)
+        _, start = _post_target(url)
         head = _head(start, {**headers, "Content-Length": str(len(body))}.items())
         return await self._exchange(url, head + body, connection, share)
 
@@ -131,13 +131,13 @@ class Transport(httpx.AsyncBaseTransport):
         connection = connection or self.idle(url) or await self.connect(url)
         response = await connection.exchange(request, share)
         if connection.is_open:
-            self._idle[_post_to(url)[0]].append(connection)
+            self._idle[_post_target(url)[0]].append(connection)
         return response
 
 
 @lru_cache(maxsize=256)
-def _post_to(url: str) -> tuple[Place, str]:
-    """The end point of a POST request, and its first lines."""
+def _post_target(url: str) -> tuple[Endpoint, str]:
+    """The endpoint of a POST request, and its first lines."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -145,7 +145,7 @@ def _post_to(url: str) -> tuple[Place, str]:
     start = f"POST {parsed.raw_path.decode('ascii')} HTTP/1.1\r\n"
     host = f"Host: {parsed.netloc.decode('ascii')}\r\n"
     client = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
-    return Place.of(parsed), f"{start}{host}{client}"
+    return Endpoint.of(parsed), f"{start}{host}{client}"
 
 
 def _head(start: str, fields: Collection[tuple[str, str]]) -> bytes:

@@ -13,17 +13,17 @@ from worker.core.retry import instant_after
 from worker.ports import Runtime
 
 CLEAN_S: Final = 30.0
-"""429 and 503 halve the rate. After 30 seconds without a change, it rises by half."""
-MANY: Final = 3
+"""429 and 503 halve the rate. After 30 seconds without a change, the rate rises by half."""
+PERSONS_MIN: Final = 3
 """Minimum number of different persons. Fewer may be refused for reasons of their own."""
-OF_WAITS: Final = 10
-OF_REFUSALS: Final = 30
-"""Number of latest responses to check. Three refusals in thirty indicate a rate limit of PTS
+WAITS_WINDOW: Final = 10
+REFUSALS_WINDOW: Final = 30
+"""How many of the latest responses count. Three refusals in thirty indicate a rate limit of PTS
 slightly below the ceiling."""
 _SETTLED_S: Final = 1.0
-"""Time in seconds after a change of the rate in which refusals do not lower it again."""
+"""For this time after a change of the rate, refusals do not lower it again."""
 _BURST_S: Final = 0.05
-"""Burst size in seconds of the rate, because timers are coarser than a high rate."""
+"""Size of a burst, as the requests of this time, because timers are coarser than a high rate."""
 _REFUSALS: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
@@ -47,8 +47,8 @@ class Pace:
 
     Args:
         requests_per_second: the ceiling. May be infinite.
-        wait_s_max: `sync.retry_after_max`. Longest pause of all requests, as one wait or as
-            several without a success between them.
+        wait_s_max: `sync.retry_after_max`. The longest pause of all requests, whether PTS asks for
+            it once or in several responses without a success in between.
 
     Attributes:
         rate: current maximum of requests per second.
@@ -61,7 +61,7 @@ class Pace:
     ) -> None:
         if not requests_per_second > 0:
             raise ValueError(f"requests per second must be above 0, not {requests_per_second}")
-        self.rate = self._ceiling = self._least = requests_per_second
+        self.rate = self._ceiling = self._lowest_rate = requests_per_second
         self._wait_s_max = wait_s_max
         self._runtime = runtime
         self.turn = anyio.Lock(fast_acquire=True)
@@ -69,7 +69,7 @@ class Pace:
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
-        self._last: deque[_Answer] = deque(maxlen=OF_REFUSALS)
+        self._answers: deque[_Answer] = deque(maxlen=REFUSALS_WINDOW)
 
     async def wait(self) -> None:
         """Wait until the next request may be sent. The caller has locked ``turn``."""
@@ -89,7 +89,7 @@ class Pace:
     def answered(
         self, person_key: str, *, status: int, retry_after_s: float = 0.0, is_retry: bool = False
     ) -> None:
-        """Slow down or pause, if the latest responses ask for it across several persons.
+        """Slow down or pause, if the latest responses for several persons ask for it.
 
         Args:
             is_retry: a retry does not lower the rate. Otherwise the retries for a few persons
@@ -98,12 +98,12 @@ class Pace:
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._last.append(_Answer(person_key, now_s if is_refused else -math.inf, until_s))
+        self._answers.append(_Answer(person_key, now_s if is_refused else -math.inf, until_s))
         if is_obeyed:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
-        # It rises more slowly than it falls, so that it settles near the rate that PTS accepts.
+        # The rate rises more slowly than it falls, so it settles near the rate that PTS accepts.
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
 
@@ -116,11 +116,13 @@ class Pace:
         return now_s + retry_after_s - self._waiting_since_s <= self._wait_s_max
 
     def _pause(self, now_s: float) -> None:
-        asked = [answer for answer in tuple(self._last)[-OF_WAITS:] if answer.until_s > -math.inf]
-        until_s = max(answer.until_s for answer in asked)
+        pauses = [
+            answer for answer in tuple(self._answers)[-WAITS_WINDOW:] if answer.until_s > -math.inf
+        ]
+        until_s = max(answer.until_s for answer in pauses)
         more_s = until_s - max(now_s, self._paused_until_s)
         # A wait for one person must not delay the others. A shorter wait does not end a pause.
-        if _are_few(asked) or more_s <= 0:
+        if _are_few(pauses) or more_s <= 0:
             return
         if self._paused_until_s <= now_s:
             _log.info("pts.pause", until=self._time_of(until_s).isoformat(timespec="seconds"))
@@ -128,14 +130,14 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Earlier refusals are no evidence about the present rate. Without this limit, two seconds
+        # Earlier refusals are no evidence about the current rate. Without this limit, two seconds
         # of 503 would end at the minimum rate.
         settled_s = self._changed_s + _SETTLED_S
-        if _are_few(answer for answer in self._last if answer.refused_s > settled_s):
+        if _are_few(answer for answer in self._answers if answer.refused_s > settled_s):
             return
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
-        self._least, self._changed_s = min(self._least, self.rate), now_s
+        self._lowest_rate, self._changed_s = min(self._lowest_rate, self.rate), now_s
         if self.rate < before:
             _log.info("pts.slower", requests_per_second=round(self.rate, 1))
 
@@ -164,12 +166,14 @@ class Pace:
     def slowed_by(self) -> tuple[str, ...]:
         """Why this run was slower than configured, for its summary. Empty if it was not."""
         reasons = []
-        if self._least < self._ceiling:
+        if self._lowest_rate < self._ceiling:
             reasons.append(
-                f"PTS refused requests (429 or 503), down to {self._least:,.1f} requests/s"
+                f"PTS refused requests (429 or 503), down to {self._lowest_rate:,.1f} requests/s"
             )
         if self._paused_s >= 1:
-            reasons.append(f"it asked for pauses of {self._paused_s:,.0f} s (Retry-After)")
+            reasons.append(
+                f"PTS asked for pauses of {self._paused_s:,.0f} s in total (Retry-After)"
+            )
         return tuple(reasons)
 
     def _time_of(self, at_s: float) -> datetime:
@@ -178,4 +182,4 @@ class Pace:
 
 def _are_few(answers: Iterable[_Answer]) -> bool:
     # Counted by person: one person's areas and pages may all be refused for one reason.
-    return len({answer.person_key for answer in answers}) < MANY
+    return len({answer.person_key for answer in answers}) < PERSONS_MIN

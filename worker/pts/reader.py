@@ -30,7 +30,7 @@ _HEADERS: Final = {
 }
 
 
-class _Search(Value, frozen=True, kw_only=True):
+class _AreaTemplate(Value, frozen=True, kw_only=True):
     """The parts of a request that depend only on the area, and the decoder of its records.
 
     Attributes:
@@ -69,8 +69,9 @@ class PtsReader:
         client: RetryingClient,
         runtime: Runtime,
     ) -> None:
-        self._searches = {
-            area.name: _search(area, contract[area.name], base_url, runtime) for area in areas
+        self._templates = {
+            area.name: _area_template(area, contract[area.name], base_url, runtime)
+            for area in areas
         }
         self._client = client
         self._runtime = runtime
@@ -115,43 +116,43 @@ class PtsReader:
             async with self._client.room() as request.share:
                 return await self._read(person, area, request, paging)
         except AreaError as error:
-            # Of all pages, because the failure is that of the area.
+            # The attempts for all pages, because the failure concerns the whole area.
             error.attempts = request.attempts
             raise
 
     def _first(self, person: Person, area: str) -> tuple[Request, PagingState]:
         """The request for the first page."""
-        search, off_id = self._searches[area], person.off_id.reveal()
-        paging = PagingState(contract=search.contract, url=search.url, off_id=off_id)
+        template, off_id = self._templates[area], person.off_id.reveal()
+        paging = PagingState(contract=template.contract, url=template.url, off_id=off_id)
         request = Request(
             person_key=person.person_key,
-            headers=search.headers,
+            headers=template.headers,
             url=paging.first.url,
-            body=search.body(off_id, paging.first),
+            body=template.body(off_id, paging.first),
         )
         return request, paging
 
     async def _read(
         self, person: Person, area: str, request: Request, paging: PagingState
     ) -> CompleteArea:
-        search, off_id = self._searches[area], person.off_id.reveal()
+        template, off_id = self._templates[area], person.off_id.reveal()
         pages: list[Page] = []
         received_bytes = 0
         while True:
             response = await self._client.send(request)
             received_bytes += len(response.body)
             answer = read_answer(
-                response.status, response.headers, response.body, search.contract, off_id
+                response.status, response.headers, response.body, template.contract, off_id
             )
             # Before parsing, because an endless area must not fill the memory.
             check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
-            page = search.records.read(answer.items, person)
+            page = template.records.read(answer.items, person)
             pages.append(page)
             # None only at the proven end. Anything unclear raises, so no area is cut short.
             following = paging.next_request(answer, (record.key for record in page.records))
             if following is None:
                 return self._complete(area, pages)
-            request.url, request.body = following.url, search.body(off_id, following)
+            request.url, request.body = following.url, template.body(off_id, following)
 
     def _complete(self, area: str, pages: Sequence[Page]) -> CompleteArea:
         records = tuple(record for page in pages for record in page.records)
@@ -168,15 +169,17 @@ class PtsReader:
         return CompleteArea(area=area, records=records, proof=proof, drift=drift)
 
 
-def _search(area: ResourceArea, contract: AreaContract, base_url: str, runtime: Runtime) -> _Search:
+def _area_template(
+    area: ResourceArea, contract: AreaContract, base_url: str, runtime: Runtime
+) -> _AreaTemplate:
     query = f"?{urlencode(contract.query)}" if contract.query else ""
-    template: bytes = msgspec.json.encode(contract.body)
-    return _Search(
+    body: bytes = msgspec.json.encode(contract.body)
+    return _AreaTemplate(
         contract=contract,
         records=RecordReader(area, contract),
         url=base_url.rstrip("/") + contract.path + query,
         headers=_headers(contract, runtime),
-        body_parts=tuple(template.split(OFF_ID.encode())),
+        body_parts=tuple(body.split(OFF_ID.encode())),
     )
 
 

@@ -1,4 +1,4 @@
-"""Sends requests to PTS at the pace, with authorization and retries.
+"""Sends requests to PTS at the rate of ``Pace``, with authorization and retries.
 
 Retries are above the transport, so that every attempt has a new DPoP proof, and below paging, so
 that a lost page does not cost the other pages.
@@ -32,7 +32,7 @@ from worker.pts.pace import Pace
 _FAILED_MAX: Final = 20
 """After 20 failed attempts in a row, retries stop until an attempt succeeds."""
 _WAITED_S_MAX: Final = 10.0
-"""Longest ``Retry-After`` in seconds that is retried. A longer one fails the read."""
+"""The longest ``Retry-After`` before a retry. A longer one fails the read."""
 _log = structlog.get_logger(__name__)
 
 
@@ -162,7 +162,7 @@ class RetryingClient:
     ) -> tuple[Token, Connection]:
         token, url = await self._authorizer.tokens.token(), request.url
         if connection is None or not connection.is_open:
-            # A confirming read must not meet the replica or the proxy of the first one.
+            # A confirming read must not reach the same replica or proxy as the first read.
             idle = None if request.is_single_use else self._transport.idle(url)
             is_single_use = request.is_single_use
             connection = idle or await self._transport.connect(url, is_single_use=is_single_use)
@@ -189,14 +189,16 @@ class RetryingClient:
         status, is_failed = response.status, is_transient(response.status)
         # Retry-After of a success or a rejection is no reason to wait.
         header, date = response.header("retry-after"), response.header("date")
-        asked_s = parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        wait_s = asked_s or 0.0
+        requested_s = (
+            parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
+        )
+        wait_s = requested_s or 0.0
         self._pace.answered(
             request.person_key, status=status, retry_after_s=wait_s, is_retry=is_retry
         )
         if is_failed:
-            asked = f", Retry-After {wait_s:.0f} s" if wait_s else ""
-            error = TransientError(f"status {status}{asked}", status=status)
+            suffix = f", Retry-After {wait_s:.0f} s" if wait_s else ""
+            error = TransientError(f"status {status}{suffix}", status=status)
             error.retry_after_s = wait_s
             raise error
         if not request.probe_interval_s:  # one canary is no evidence about other persons

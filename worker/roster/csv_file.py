@@ -32,7 +32,7 @@ from worker.trusted_files import EVERYBODY_WRITES, open_trusted
 LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
-_COUNTED: Final = 1024 * 1024
+_COUNT_CHUNK_BYTES: Final = 1024 * 1024
 _NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
 """The delimiters, with their names for messages."""
 _OTHER_FORMATS: Final = {
@@ -48,7 +48,7 @@ _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that are invalid in the encoding, as ``surrogateescape`` decodes them (PEP 383)."""
 _FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 """Characters that show a wrong encoding. In UTF-16, every other byte of a header is NUL."""
-_UNLIKE: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
+_WRONG_ENCODING: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
 _ENCODING_HINT: Final = (
     f"{_SAVE_HINT}, or set roster.encoding: for Excel's plain CSV it is "
@@ -122,7 +122,9 @@ class CsvRoster:
         with self._path.open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return 0
-            return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNTED), b""))
+            return sum(
+                chunk.count(b"\n") for chunk in iter(partial(file.read, _COUNT_CHUNK_BYTES), b"")
+            )
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         # Later passes read the roster again, which standard input cannot.
@@ -156,7 +158,7 @@ class CsvRoster:
             try:
                 *lines, tail = (tail + decoder.decode(chunk, is_end)).split("\n")
             except UnicodeError:  # also UTF-16 without a byte order mark
-                problem = f"{self._name} {_UNLIKE.format(encoding=self._encoding.upper())}"
+                problem = f"{self._name} {_WRONG_ENCODING.format(encoding=self._encoding.upper())}"
                 raise RosterError(problem, hint=_encoding_hint(self._encoding)) from None
             # A file without line breaks must not fill memory.
             tail = tail[: LINE_LENGTH_MAX + 1]
@@ -197,7 +199,7 @@ class _LineParser:
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name, self._encoding = name, encoding
-        self._unlike = _UNLIKE.format(encoding=encoding.upper())
+        self._wrong_encoding = _WRONG_ENCODING.format(encoding=encoding.upper())
         self._number = 0
         self._columns: Columns | None = None
         self.unknown_columns: Sequence[str] = ()
@@ -225,7 +227,7 @@ class _LineParser:
                 raise RosterError(f"{self._name} is {description}, not CSV", hint=_SAVE_HINT)
         if _FOREIGN.search(text):
             hint = _encoding_hint(self._encoding)
-            raise RosterError(f"{self._place()} {self._unlike}", hint=hint)
+            raise RosterError(f"{self._place()} {self._wrong_encoding}", hint=hint)
         # A file without a header: its first line is an identifier.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if (bare.isascii() and bare.isdigit()) or is_number(bare):
@@ -253,7 +255,7 @@ class _LineParser:
     def _row(self, text: str) -> RosterLine:
         # A wrong letter in a label would create a second cohort, so the line is an error.
         if not text.isascii() and _UNDECODED.search(text):
-            return self._error(f"the line {self._unlike}")
+            return self._error(f"the line {self._wrong_encoding}")
         try:
             fields = self._fields(text)
         except csv.Error:
@@ -266,7 +268,7 @@ class _LineParser:
             return self._error(
                 f"no {_NAMES[self._delimiter]}, which separates the header's columns"
             )
-        # An unquoted delimiter in a field would shift the columns behind it.
+        # An unquoted delimiter in a field would shift the columns after it.
         elif len(fields) > columns.count:
             return self._error(f"{len(fields)} fields, but the header has {columns.count}")
         elif len(fields) <= columns.off_id:

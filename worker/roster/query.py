@@ -36,7 +36,7 @@ class QueryRoster:
     """Streams persons from any database that SQLAlchemy supports.
 
     Without a driver in the URL, PostgreSQL uses asyncpg, and other dialects their default driver. A
-    synchronous driver, and any for SQLite, runs in a worker thread.
+    synchronous driver, and any driver for SQLite, runs in a worker thread.
 
     Args:
         url: SQLAlchemy URL. Its password never appears in messages.
@@ -57,7 +57,7 @@ class QueryRoster:
         self.tls = open_tls(self._url, key=_KEY, ca_file=ca_file) if is_postgres else None
         self.connection = ""
         self.unknown_columns: Sequence[str] = ()
-        # A colon is a bind parameter to SQLAlchemy, and part of a time or a cast to operators.
+        # SQLAlchemy reads a colon as a bind parameter. In a query it is part of a time or a cast.
         self._statement = sa.text(query.replace(":", r"\:"))
 
     def entries(self) -> AsyncGenerator[RosterLine, None]:
@@ -194,7 +194,7 @@ def _translating(tls: PostgresTls | None) -> Iterator[None]:
         if is_lost or isinstance(cause, OSError) or str(code).startswith(_AWAY):
             raise UnavailableError(
                 f"the database of the roster is unavailable: {kind}",
-                hint="check that its server runs, and host and port in roster.url",
+                hint="check that its server is running, and the host and port in roster.url",
             ) from None
         raise RosterError(
             f"{SOURCE} failed: {kind}", hint="try the query in the database's own client"

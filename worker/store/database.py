@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from worker.core.database_urls import TLS_PARAMETERS
 from worker.errors import StoppedError, WorkerError
 from worker.ports import Runtime
-from worker.store.errors import Ending, described, meaning_of, plain_reason
-from worker.store.sqlite import WRITE, require_place, set_rules
+from worker.store.errors import ErrorClass, class_of, described, plain_reason
+from worker.store.sqlite import WRITE, configure_connections, require_place
 from worker.tls import PostgresTls, open_tls
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
 """How long a transaction is retried before the database counts as unavailable."""
-LASTING_S: Final = 3_600.0
+LONG_TRANSACTION_S: Final = 3_600.0
 """How long a server may take for a long transaction, such as a publication or a report."""
 _ANSWER_S_MIN: Final = 30.0
 """How long a server may take for any other transaction, unless patience is longer."""
@@ -54,10 +54,10 @@ _CONNECTIONS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """The store's engine, and how its transactions are made.
+    """The store's engine and the limits of its transactions.
 
     Attributes:
-        has_clock: there is a server, and all lease holders use its clock.
+        has_clock: the database is a server, and all lease holders use its clock.
         gate: limits concurrent writes.
         limit_s: how long a server may take over a transaction.
         stop: when set, waiting for an unavailable database ends.
@@ -84,9 +84,9 @@ class Database:
         """Whether it is SQLite."""
         return self.dialect.name == "sqlite"
 
-    def lasting(self) -> "Database":
-        """A database for long work: a server may take an hour for each transaction."""
-        return replace(self, limit_s=max(self.limit_s, LASTING_S))
+    def for_long_transactions(self) -> "Database":
+        """This database with a longer limit: a server may take an hour for each transaction."""
+        return replace(self, limit_s=max(self.limit_s, LONG_TRANSACTION_S))
 
     async def read(
         self,
@@ -98,8 +98,8 @@ class Database:
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
-            StoppedError: a stop was requested while it cannot be used.
-            ConfigurationError: the database cannot be used until someone fixes the cause.
+            StoppedError: a stop was requested while it could not be used.
+            ConfigurationError: the database cannot be used until the operator fixes the cause.
         """
         return await self._transact(
             lambda connection: work(connection, *args, **more), is_write=False
@@ -143,10 +143,10 @@ class Database:
                 if refusal is not None:
                     raise refusal from None
 
-                meaning, now_s = meaning_of(error), self.runtime.monotonic()
-                if meaning == Ending.OURS:
+                meaning, now_s = class_of(error), self.runtime.monotonic()
+                if meaning == ErrorClass.INTERNAL:
                     raise
-                if meaning == Ending.MEND:
+                if meaning == ErrorClass.OPERATOR:
                     raise described(error, self.engine.url) from error
                 since_s = min(since_s, now_s)
                 left_s = self.patience_s - (now_s - since_s)
@@ -162,7 +162,7 @@ class Database:
         if self.stop.is_set():
             ending = StoppedError(
                 f"stopped while waiting for the database ({plain_reason(error)})",
-                hint="what was committed is kept, and the next run continues",
+                hint="committed work is kept, and the next run continues",
             )
         self.given_up.append(ending)
         return ending
@@ -260,7 +260,7 @@ def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: A
     path = Path(url.database or "")
     require_place(path, is_group_readable=is_group_readable)
     engine = _engine(url, connect_args={"timeout": min(_BUSY_S_MAX, patience_s)})
-    set_rules(engine, is_group_readable=is_group_readable)
+    configure_connections(engine, is_group_readable=is_group_readable)
     return Database(engine=engine, gate=anyio.Semaphore(1), patience_s=patience_s, **common)
 
 
@@ -291,13 +291,13 @@ def _postgresql(
         # A session that waits for a lock longer than this gets an error, and is retried.
         f"SET lock_timeout = {wait_s * 1000:.0f}; "
         f"SET idle_in_transaction_session_timeout = {idle_s * 1000:.0f}; "
-        # A plan that is kept from when a table was empty reads all of it for each batch later.
+        # A plan cached for an empty table would later read the whole table for each batch.
         "SET plan_cache_mode = force_custom_plan"
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
-        # Not by a parameter of the start, which PgBouncer refuses.
+        # Not as startup parameters, which PgBouncer refuses.
         connection.run_async(lambda driver: driver.execute(settings))
 
     return database

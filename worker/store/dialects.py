@@ -19,8 +19,8 @@ _NOW: Final = {
     POSTGRESQL: sa.literal_column("CURRENT_TIMESTAMP", UtcTime),
 }
 _ROWS: Final = "input_rows"
-_ALMOST_NOTHING: Final[sa.ColumnElement[float]] = sa.literal_column("1e-6")
-"""SQLite's Julian days are floating-point numbers, and whole days may end just below."""
+_ROUNDING_ERROR: Final[sa.ColumnElement[float]] = sa.literal_column("1e-6")
+"""SQLite's Julian days are floating-point numbers, and whole days may be slightly too small."""
 
 
 def upsert(dialect: str, table: sa.Table) -> Any:
@@ -111,7 +111,7 @@ def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
     """The whole days from one time to another, or to now if it is NULL. 0 if it is earlier."""
     if dialect == SQLITE:
         end = sa.func.coalesce(sa.func.julianday(until), sa.func.julianday("now"))
-        days = end - sa.func.julianday(since) + _ALMOST_NOTHING
+        days = end - sa.func.julianday(since) + _ROUNDING_ERROR
         return sa.func.max(sa.cast(days, sa.Integer), 0)
     end = sa.func.coalesce(until, current_time(dialect))
     passed = sa.func.floor(sa.extract("epoch", end - since) / 86_400)

@@ -15,15 +15,15 @@ from sqlalchemy.engine import URL
 
 from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
-from worker.store.sqlite import want_of_room
+from worker.store.sqlite import disk_space_problem
 
 
-class Ending(enum.Enum):
+class ErrorClass(enum.Enum):
     """The class of an error, which decides how it is handled."""
 
-    OURS = "the worker's own error: a constraint, a value, or a bug"
-    LATER = "another attempt may succeed; 69 when patience is over"
-    MEND = "78: the operator must fix it"
+    INTERNAL = "the worker's own error: a constraint, a value, or a bug"
+    RETRY = "another attempt may succeed; 69 when patience is over"
+    OPERATOR = "78: the operator must fix it"
 
 
 _RESTORE: Final = (
@@ -31,29 +31,30 @@ _RESTORE: Final = (
     'a backup (docs/database.md, "Database errors")'
 )
 _MODES: Final = (
-    "let this account read and write the file and write its folder, where SQLite keeps its log; "
-    "the database must be a file on a writable disk"
+    "allow this account to write the file, and to create files in its folder, where SQLite keeps "
+    "its log; the disk must be writable"
 )
 _OTHER_OBJECTS: Final = (
     "run `pts-worker db upgrade`, which makes the views of this version; if the error stays, undo "
     "manual changes such as a trigger, or restore from a backup "
     '(docs/database.md, "Database errors")'
 )
-_LATER_FILE: Final = "another program may hold the file, or its disk may be at fault"
-_ROOM: Final = "make room on its disk, and run again"
-_LATER_SERVER: Final = (
-    "check that the server runs and its disk has room, and host and port in database.url"
+_RETRY_FILE: Final = "another program may have locked the file, or its disk may be faulty"
+_ROOM: Final = "free space on its disk, and run again"
+_RETRY_SERVER: Final = (
+    "check that the server is running and has free disk space, and check the host and port in "
+    "database.url"
 )
 _LOGIN_HINT: Final = (
     "no password is configured: write the role's password to a file of mode 0400 and set "
     "database.password_file, or let pg_hba.conf trust this role"
 )
-_Mended: TypeAlias = tuple[str, str]
+_OperatorFix: TypeAlias = tuple[str, str]
 """The message and the hint of an error that the operator must fix."""
-_TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
+_TABLE: Final[Mapping[tuple[str | int, ...], ErrorClass | _OperatorFix]] = {
     # A retry would send the same values.
-    ("22", "23", sqlite3.SQLITE_CONSTRAINT): Ending.OURS,
-    ("sqlalchemy.IntegrityError", "sqlalchemy.DataError", "asyncpg.DataError"): Ending.OURS,
+    ("22", "23", sqlite3.SQLITE_CONSTRAINT): ErrorClass.INTERNAL,
+    ("sqlalchemy.IntegrityError", "sqlalchemy.DataError", "asyncpg.DataError"): ErrorClass.INTERNAL,
     # The whole class. The hint for a missing password is chosen later (``_LOGIN_REFUSED``).
     ("28",): (
         "{role} is refused by {database}",
@@ -61,7 +62,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     ),
     ("42501",): (
         "{role} lacks a privilege in {database}",
-        "let it own the tables, as `pts-worker db upgrade` needs, or grant it rights on them",
+        "make it the owner of the tables (`pts-worker db upgrade` needs that), or grant it rights",
     ),
     ("2BP01",): (
         "views that are not the worker's depend on its reporting views in {database}",
@@ -69,19 +70,19 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
     ),
     ("25006",): (
         "{role} may only read in {database}",
-        "take default_transaction_read_only back; if the server is a standby, name the primary",
+        "reset default_transaction_read_only; if the server is a standby, use the primary",
     ),
     ("3D000", "57P04"): (
-        "there is no such database for {role}: {database}",
+        "{database} does not exist (for {role})",
         "create it, or correct database.url",
     ),
     ("PermissionError",): (
-        "the server's socket may not be opened by this account, for {database}",
-        "look at the permissions of the socket's folder",
+        "this account cannot open the server's socket, for {database}",
+        "check the permissions of the socket's folder",
     ),
     ("XX001", "XX002"): ("{database} is damaged", _RESTORE),
     ("26000",): (
-        "a pooler before {database} loses the statements that were prepared on a connection",
+        "a pooler in front of {database} loses the statements that were prepared on a connection",
         "PgBouncer: set pool_mode = session, or connect to PostgreSQL directly",
     ),
     ("asyncpg.ClientConfigurationError",): (
@@ -102,28 +103,28 @@ _TABLE: Final[Mapping[tuple[str | int, ...], Ending | _Mended]] = {
         "a statement fails in {database}: views of another version, or tables changed by hand",
         _OTHER_OBJECTS,
     ),
-    ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): Ending.LATER,
-    ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): Ending.LATER,
+    ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): ErrorClass.RETRY,
+    ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): ErrorClass.RETRY,
 }
 """Classes of errors, by PostgreSQL's SQLSTATE or its first two characters (its manual, appendix A),
 by the low byte of SQLite's result code (sqlite.org/rescode), or by the name of the Python class.
 All other errors are the worker's own.
 """
 _LOGIN_REFUSED: Final = "28P01"
-_BY_SIGN: Final = {sign: meaning for signs, meaning in _TABLE.items() for sign in signs}
+_BY_KEY: Final = {key: meaning for keys, meaning in _TABLE.items() for key in keys}
 
 
-def meaning_of(fault: BaseException) -> Ending:
+def class_of(fault: BaseException) -> ErrorClass:
     """The class of an error of SQLAlchemy, of a driver, or of the network."""
-    meaning = _looked_up(fault)
-    return meaning if isinstance(meaning, Ending) else Ending.MEND
+    meaning = _look_up(fault)
+    return meaning if isinstance(meaning, ErrorClass) else ErrorClass.OPERATOR
 
 
-def _looked_up(fault: BaseException) -> Ending | _Mended:
-    return next((_BY_SIGN[sign] for sign in _signs(fault) if sign in _BY_SIGN), Ending.OURS)
+def _look_up(fault: BaseException) -> ErrorClass | _OperatorFix:
+    return next((_BY_KEY[key] for key in _keys(fault) if key in _BY_KEY), ErrorClass.INTERNAL)
 
 
-def _signs(fault: BaseException) -> Iterator[str | int]:
+def _keys(fault: BaseException) -> Iterator[str | int]:
     """The keys under which the table may list an error, most specific first."""
     cause = getattr(fault, "orig", None) or fault
     yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
@@ -150,23 +151,23 @@ def described(fault: BaseException, url: URL) -> WorkerError:
     """The error that ends a command: exit code 69 if a retry may help, 78 if it needs a fix.
 
     Args:
-        fault: not ``Ending.OURS``.
+        fault: not ``ErrorClass.INTERNAL``.
         url: the database URL. The message contains its file, its host and port, or its role and
             name.
     """
-    meaning, reason = _looked_up(fault), plain_reason(fault)
+    meaning, reason = _look_up(fault), plain_reason(fault)
     path = Path(url.database or "").absolute()
-    if isinstance(meaning, Ending):
+    if isinstance(meaning, ErrorClass):
         is_file = url.get_backend_name() == "sqlite"
         # A full disk appears as an I/O error or a busy file, so it is checked first.
-        room = want_of_room(path) if is_file else ""
-        place = room or f"asked was {path if is_file else place_of(url.render_as_string())}"
-        hint = _ROOM if room else _LATER_FILE if is_file else _LATER_SERVER
+        room = disk_space_problem(path) if is_file else ""
+        place = room or f"tried {path if is_file else place_of(url.render_as_string())}"
+        hint = _ROOM if room else _RETRY_FILE if is_file else _RETRY_SERVER
         return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
     message, hint = meaning
     # Without a password, its file is more likely to be missing than the role to be wrong.
-    if url.password is None and _LOGIN_REFUSED in _signs(fault):
+    if url.password is None and _LOGIN_REFUSED in _keys(fault):
         hint = _LOGIN_HINT
     message = message.format(
         role=f"the role {url.username}" if url.username else "the role of this account",

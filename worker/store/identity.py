@@ -29,11 +29,11 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
         stored: ``stored_identity``.
 
     Raises:
-        ConfigurationError: the identity mode or the key is not the one that the store has.
+        ConfigurationError: the identity mode or the key is not that of the store.
     """
     if stored.identity not in {"", identity.mode}:
         raise ConfigurationError(
-            f"privacy.identity is {identity.mode}; this database holds persons as "
+            f"privacy.identity is {identity.mode}, but this database was created with "
             f"{stored.identity}",
             hint="set privacy.identity back, or create a new database",
         )
@@ -46,7 +46,7 @@ def require_identity(stored: Row[Any], identity: Identity) -> None:
         )
 
 
-async def see_identity(database: Database, identity: Identity) -> None:
+async def verify_identity(database: Database, identity: Identity) -> None:
     """Compare the stored identity with that of the configuration (``require_identity``).
 
     Raises:
@@ -56,7 +56,7 @@ async def see_identity(database: Database, identity: Identity) -> None:
 
 
 async def check_identity(lease: Lease, identity: Identity) -> None:
-    """Like ``see_identity``, but the first run stores its identity.
+    """Like ``verify_identity``, but the first run stores its identity.
 
     Raises:
         ConfigurationError: the identity mode or the key differs.
@@ -102,21 +102,21 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
     Raises:
         ConfigurationError: the store was filled from another PTS.
     """
-    noted = (await stored_identity(connection)).service
-    # A run notes its progress with the first complete read.
+    stored_service = (await stored_identity(connection)).service
+    # A run records its progress with the first complete read.
     has_read = await connection.execute(
         select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
     )
-    if noted not in {None, "", service} and has_read.first() is not None:
+    if stored_service not in {None, "", service} and has_read.first() is not None:
         raise ConfigurationError(
-            f"this database was filled from another PTS ({noted}, now {service}), and one database "
-            "holds what one PTS says",
+            f"this database was filled from another PTS ({stored_service}, now {service}), and a "
+            "database must not mix two",
             hint="check api.base_url; give each PTS its own database.url; if it is the same PTS at "
             "a new address, run `pts-worker sync --accept-service` once",
         )
 
 
-async def is_proven(connection: AsyncConnection, contract: str) -> bool:
+async def is_contract_probed(connection: AsyncConnection, contract: str) -> bool:
     """Whether the last successful probe used this contract.
 
     Args:
@@ -125,7 +125,7 @@ async def is_proven(connection: AsyncConnection, contract: str) -> bool:
     return bool((await stored_identity(connection)).probed_contract == contract)
 
 
-async def note_probe(database: Database, contract: str) -> None:
+async def record_probe(database: Database, contract: str) -> None:
     """Record that a probe with this contract succeeded.
 
     Raises:

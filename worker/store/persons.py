@@ -24,15 +24,15 @@ _OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
 """Columns of the views that identify the person. They are equal in each row."""
 
 
-async def person_story(
+async def describe_person(
     connection: AsyncConnection, person_key: str, number: int, *, is_past: bool = False
 ) -> dict[str, Any] | None:
     """The stored data of one person: labels and runs, and for each area its freshness and history.
 
     Args:
         number: the number of a publication. ``is_shown`` marks the restrictions that readers saw
-            at it. No clock is involved.
-        is_past: omit the other restrictions.
+            at that publication. No clock is involved.
+        is_past: omit restrictions that readers did not see.
 
     Returns:
         None for an unknown key. The columns of freshness are missing if the area was never read,
@@ -93,7 +93,7 @@ class OpenFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         person_key: the key in the store. None in plain mode, where the key is the identifier.
-        reason: without any value of the answer.
+        reason: the error, without any value from the response.
         attempts: HTTP attempts of the last read.
         runs: runs in a row in which it failed.
     """
@@ -112,7 +112,7 @@ class OpenFailure(Value, frozen=True, kw_only=True):
 
 
 async def list_failures(connection: AsyncConnection) -> Sequence[OpenFailure]:
-    """Open failures, those that last longest first."""
+    """Open failures, the oldest first."""
     failures = await open_failures(connection)
     order = failures.c.first_at, failures.c.person_id, failures.c.area
     return await _read(connection, select(failures).order_by(*order))

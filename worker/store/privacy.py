@@ -1,8 +1,8 @@
 """The access log, and the removal of one person: versions, their row, and drafts of every run.
 
-The totals of runs stay in the ledger, because they identify no one. Texts in other rows contain no
-identifiers (``masking``). The operator must handle backups, replicas, archived WAL and exported
-files, which this program cannot reach.
+The totals of runs stay in the ledger, because they do not identify persons. Texts in other rows
+contain no identifiers (``masking``). The operator must handle backups, replicas, archived WAL and
+exported files, which this program cannot reach.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
-from worker.store.database import LASTING_S, Database, delete_securely
+from worker.store.database import LONG_TRANSACTION_S, Database, delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import last_publication_no
@@ -63,7 +63,7 @@ async def record_access(
 
     Raises:
         UnavailableError: the database cannot be used after all retries.
-        ConfigurationError: the database cannot be written until someone fixes the cause.
+        ConfigurationError: the database cannot be written until the operator fixes the cause.
     """
     is_stored = bool(person_key and await count_traces(database, person_key))
     logged_key = person_key if is_stored else None
@@ -147,7 +147,7 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
 
 
 _NEXT: Final = sa.text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
-"""The next transaction id. Those of all finished transactions, also of the erasure, are lower."""
+"""The next transaction id. All finished transactions, including the erasure, have lower ids."""
 _HOLDERS: Final = sa.text("""
     SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
             WHERE datname = current_database() OR datname IS NULL
@@ -155,9 +155,9 @@ _HOLDERS: Final = sa.text("""
     WHERE age(oldest) > age(CAST(CAST(:erased AS text) AS xid))
 """)
 """The number of snapshots that may still see rows deleted before an id: of this database's
-sessions, of standbys and of replication slots. This session's own snapshot counts as well, because
-that of VACUUM FULL is as old: it starts with the server's oldest transaction that has written or is
-prepared, in any database."""
+sessions, of standbys and of replication slots. This session's own snapshot counts as well. Like
+that of VACUUM FULL, it is as old as the server's oldest transaction, in any database, that has
+written or is prepared."""
 _NOT_OURS: Final = sa.text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
@@ -177,14 +177,14 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
 
     Args:
         rewrite: on PostgreSQL rewrite the tables (VACUUM FULL), which locks each table exclusively
-            meanwhile.
+            while it runs.
 
     Raises:
         UnavailableError: the data cannot be scrubbed now. Erased rows stay erased.
         ConfigurationError: only the owner of the tables can do it.
     """
     try:
-        # SQLite's VACUUM fails beside another write, also one of this process.
+        # SQLite's VACUUM fails during another write, even one of this process.
         async with database.gate:
             with anyio.CancelScope(shield=True):
                 if database.dialect.name == "sqlite":
@@ -193,14 +193,14 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
                     await _scrub_postgresql(database, rewrite=rewrite)
     except (DBAPIError, OSError, sqlite3.Error) as error:
         raise UnavailableError(
-            f"done, but the database's files still contain the old bytes: {plain_reason(error)}",
-            hint="run the same `pts-worker erase` again; it continues here",
+            f"erased, but the database's files still contain the old bytes: {plain_reason(error)}",
+            hint="run the same `pts-worker erase` again to finish",
         ) from error
 
 
 async def _scrub_sqlite(database: Database) -> None:
     async with database.engine.connect() as connection:
-        # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
+        # Use the driver, because SQLAlchemy would begin a transaction, which VACUUM does not allow.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute("VACUUM")
         async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
@@ -212,13 +212,13 @@ async def _scrub_sqlite(database: Database) -> None:
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
     tables = [table.name for table in (*_traces(""), access_log)]
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
-    with anyio.fail_after(LASTING_S):
+    with anyio.fail_after(LONG_TRANSACTION_S):
         async with database.engine.connect() as connection:
-            # VACUUM allows no transaction.
+            # VACUUM cannot run in a transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             if (await connection.execute(_NOT_OURS, {"tables": tables})).scalar_one():
                 raise ConfigurationError(
-                    "done, but the files still contain the old bytes: another role owns the tables",
+                    "erased, but the files still contain the old bytes: another role owns them",
                     hint="run the same `pts-worker erase` again as that role",
                 )
             # VACUUM runs in any case: it removes the rows that no snapshot needs.

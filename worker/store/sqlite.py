@@ -83,7 +83,9 @@ def require_place(path: Path, *, is_group_readable: bool) -> None:
             path,
             key="database.url",
             forbidden=stat.S_IRWXO | (0 if is_group_readable else stat.S_IRWXG),
-            way_out="" if is_group_readable else "database.group_readable = true lets its group in",
+            alternative=""
+            if is_group_readable
+            else "database.group_readable = true lets its group in",
         )
     except IsADirectoryError:
         raise ConfigurationError(
@@ -103,26 +105,28 @@ def require_writable(path: Path) -> None:
         ConfigurationError: the file or its folder cannot be written.
     """
     files = (Path(f"{path}{suffix}") for suffix in ("", *SQLITE_SUFFIXES))
-    there = [place for place in (path.parent, *files) if not is_missing(place)]
+    existing = [place for place in (path.parent, *files) if not is_missing(place)]
     # The effective user counts, because SQLite opens the file as that user.
-    closed = [str(place) for place in there if not os.access(place, os.W_OK, effective_ids=True)]
-    if closed:
+    unwritable = [
+        str(place) for place in existing if not os.access(place, os.W_OK, effective_ids=True)
+    ]
+    if unwritable:
         raise ConfigurationError(
             f"the database file {path} cannot be written: this account may not write "
-            f"{' and '.join(closed)}",
-            hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
-            f"`chmod u+w {shlex.join(closed)}`",
+            f"{' and '.join(unwritable)}",
+            hint=f"let the worker's user (uid {os.geteuid()}) own them, and "
+            f"`chmod u+w {shlex.join(unwritable)}`",
         )
 
 
-def want_of_room(path: Path) -> str:
+def disk_space_problem(path: Path) -> str:
     """The free disk space beside a database, if a run may need more, else empty."""
     free = _free_bytes(path)
     if free >= _ROOM_MIN:
         return ""
     unit, size = ("MiB", _MIB) if free >= _MIB else ("KiB", 1024)
-    least = _ROOM_MIN // _MIB
-    return f"only {free // size} {unit} are free on the disk of {path}; a run needs {least} MiB"
+    needed = _ROOM_MIN // _MIB
+    return f"only {free // size} {unit} are free on the disk of {path}; a run needs {needed} MiB"
 
 
 def _free_bytes(path: Path) -> int:
@@ -132,7 +136,7 @@ def _free_bytes(path: Path) -> int:
     return _ROOM_MIN
 
 
-def set_rules(engine: AsyncEngine, *, is_group_readable: bool) -> None:
+def configure_connections(engine: AsyncEngine, *, is_group_readable: bool) -> None:
     """Set mode, WAL, full durability and foreign keys, and control where transactions begin.
 
     The driver's own transaction control begins late and never with IMMEDIATE, so two writers can

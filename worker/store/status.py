@@ -26,7 +26,7 @@ from worker.core.area import AREAS
 from worker.core.guard import AreaFacts, WithheldFacts
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import Standing
+from worker.core.run import PublishedState
 from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.identity import stored_identity
@@ -199,14 +199,14 @@ async def _last_published(
     return rows.one_or_none()
 
 
-async def read_standing(read: Read) -> Standing:
+async def read_published_state(read: Read) -> PublishedState:
     """Read the published state for the metrics.
 
     Raises:
         UnavailableError: the database cannot be used.
     """
 
-    async def work(connection: AsyncConnection) -> Standing:
+    async def work(connection: AsyncConnection) -> PublishedState:
         # Otherwise a publication between the queries would mix two states.
         await begin_snapshot(connection)
         runs, fresh = RUN.table(), FRESHNESS.table()
@@ -220,9 +220,9 @@ async def read_standing(read: Read) -> Standing:
         ).one()
         # A person has a row for each area.
         persons = select(func.count(fresh.c.person_key.distinct()))
-        # Missing persons are not read, so their stale state is no failure.
+        # Missing persons are not read, so their stale state is not a failure.
         stale = persons.where(fresh.c.is_stale == true(), fresh.c.is_missing == false())
-        return Standing(
+        return PublishedState(
             last_success_at=success,
             last_published_at=published,
             persons_stale=(await connection.execute(stale)).scalar_one(),

@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from worker.config.settings import Sync
 from worker.core.area import area_named
-from worker.core.diff import Confirm, compared
+from worker.core.diff import Confirm, confirmed
 from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead, RunKind
 from worker.core.retry import instant_after
@@ -40,7 +40,7 @@ _FLUSH_S: Final = 2.0
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
 _CONTINUES: Final = "the next `pts-worker sync` continues"
-_BEGINS_AGAIN: Final = "start the backfill again: nothing of it was kept or published"
+_BEGINS_AGAIN: Final = "start the backfill again: nothing was kept or published"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Pipeline:
 
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
-        _left_s: when the last read that a later pass repeats was written. Initially the start of
-            this attempt, because an earlier attempt may have ended just before.
+        _last_unfinished_s: when the last read that needs a later pass was written. Initially the
+            start of this attempt, because an earlier attempt may have ended just before.
     """
 
     producer: Producer
@@ -61,7 +61,7 @@ class Pipeline:
     progress: RunProgress
     stop: anyio.Event
     _ending: WorkerError | None = None
-    _left_s: float = 0.0
+    _last_unfinished_s: float = 0.0
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
@@ -71,19 +71,19 @@ class Pipeline:
         Raises:
             WorkerError: the run ended early.
         """
-        self._left_s = self.runtime.monotonic()
+        self._last_unfinished_s = self.runtime.monotonic()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._ending_with, self._keep_lease)
+            group.start_soon(self._run_task, self._keep_lease)
             group.start_soon(self._watch)
             for area in self.reader.breakers:
-                group.start_soon(self._ending_with, self.reader.probe, area)
-            await self._ending_with(self._passes)
-            # The lease, the probes and the watch have no end of their own.
+                group.start_soon(self._run_task, self.reader.probe, area)
+            await self._run_task(self._passes)
+            # The tasks for the lease, the probes and the stop signal never end by themselves.
             group.cancel_scope.cancel()
         if self._ending is not None:
             raise self._ending
 
-    async def _ending_with(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+    async def _run_task(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task. The first error ends the run, but a lost lease replaces any other error."""
         try:
             await task(*args)
@@ -95,22 +95,22 @@ class Pipeline:
     # --- passes ---
 
     async def _passes(self) -> None:
-        await self._pass(self._numbered(1))
+        await self._pass(self._new_pass(1))
         for number in range(2, PASSES + 1):
-            pass_ = self._numbered(number)
+            pass_ = self._new_pass(number)
             persons = await self.store.due(pass_)
-            # Confirmations and failures are all that a later pass reads.
+            # A later pass only confirms first reads and repeats failed ones.
             if self._ending is not None or not persons:
                 return
             run_id = self.store.handle.run_id
             log.info("run.pass_started", run=run_id, number=number, persons=persons)
             await self._pass(pass_)
 
-    def _numbered(self, number: int) -> Pass:
+    def _new_pass(self, number: int) -> Pass:
         breakers = self.reader.breakers.values()
         return Pass(
             number=number,
-            no=self.store.handle.pass_no(number),
+            pass_no=self.store.handle.pass_no(number),
             areas=self.reader.areas,
             begins_at=self.runtime.now() + timedelta(seconds=self._wait_s()),
             outages=frozenset(breaker.area for breaker in breakers if breaker.had_outage),
@@ -118,14 +118,14 @@ class Pipeline:
 
     def _wait_s(self) -> float:
         """Seconds until the next pass may start (``sync.confirm_after``)."""
-        due_s = self._left_s + self.settings.confirm_after.total_seconds()
+        due_s = self._last_unfinished_s + self.settings.confirm_after.total_seconds()
         return max(0.0, due_s - self.runtime.monotonic())
 
     async def _pass(self, pass_: Pass) -> None:
         """Read and write the persons of a pass, until no breaker is open."""
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
         async with reads, anyio.create_task_group() as writing:
-            writing.start_soon(self._ending_with, self._write, reads, pass_)
+            writing.start_soon(self._run_task, self._write, reads, pass_)
             # Leaving this block ends the stream, so that the writer writes the last batch.
             with reads_in:
                 await self._read(reads_in, pass_)
@@ -135,9 +135,9 @@ class Pipeline:
         tasks_in, tasks = anyio.create_memory_object_stream[PersonTask](count)
         with anyio.CancelScope() as self._reading, tasks:
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._ending_with, self._feed, tasks_in, pass_)
+                readers.start_soon(self._run_task, self._feed, tasks_in, pass_)
                 for _ in range(count):
-                    readers.start_soon(self._ending_with, self._read_persons, tasks, reads, pass_)
+                    readers.start_soon(self._run_task, self._read_persons, tasks, reads, pass_)
             if self._ending is None:
                 await self.reader.end_pass()
 
@@ -194,7 +194,7 @@ class Pipeline:
         )
         if first is None:
             return read
-        return compared(area_named(name), first, read, Confirm(self.settings.confirm))
+        return confirmed(area_named(name), first, read, Confirm(self.settings.confirm))
 
     def _failure(self, name: str, error: AreaError) -> AreaFailure:
         now, wait_s = self.runtime.now(), error.retry_after_s
@@ -230,7 +230,7 @@ class Pipeline:
             self.progress.persons_with_gaps += bool(gaps) - bool(task.gaps)
             self.progress.persons_complete += not gaps and key not in waiting
             if gaps or key in waiting:
-                self._left_s = self.runtime.monotonic()
+                self._last_unfinished_s = self.runtime.monotonic()
 
     # --- the end ---
 
@@ -245,7 +245,7 @@ class Pipeline:
         with anyio.move_on_after(None if deadline is None else deadline.total_seconds()) as limit:
             await self.stop.wait()
         reason = "stopped at sync.deadline" if limit.cancelled_caught else "stopped on request"
-        reason += "; what was read is kept" if is_sync else ""
+        reason += "; completed reads are kept" if is_sync else ""
         log.info("run.stopping", reason=reason)
         hint = _CONTINUES if is_sync else _BEGINS_AGAIN
         self._ending = self._ending or StoppedError(reason, hint=hint)

@@ -45,7 +45,7 @@ class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        breakers: get a person with a read of the area in an earlier attempt as a canary.
+        breakers: circuit breakers by area. A person read in an earlier attempt becomes the canary.
         pending: tasks handed out but not committed, by person key. Together with the run's drafts
             they prevent duplicate reads of a person.
     """
@@ -79,10 +79,10 @@ class Producer(msgspec.Struct, kw_only=True):
                         await tasks.send(task)
 
     def _halves(self, pass_: Pass) -> Sequence[int | None]:
-        """Split the persons of a resumed run into two halves, in a different order each time.
+        """Split the persons of a resumed run into two halves, differently in each attempt.
 
-        If the response for one person always crashes the process, the order of the next attempt
-        lets the other persons be read before it.
+        If the response for one person always crashes the process, other persons come first in the
+        next attempt, so each attempt makes progress.
         """
         return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
 
@@ -102,7 +102,7 @@ class Producer(msgspec.Struct, kw_only=True):
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
         """The tasks for the persons of a chunk, or for one half of them."""
-        # From the last line, so that the first line of each person counts.
+        # Reversed, because the dict below keeps the last entry: the first line of a person counts.
         entries = [entry for entry in reversed(chunk) if self._is_sent(entry)]
         sent = [self._person(entry) for entry in entries]
         pending = {key: task.person for key, task in self.pending.items()}  # before any await
@@ -130,7 +130,7 @@ class Producer(msgspec.Struct, kw_only=True):
         return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
 
     def _hash(self, person_key: str) -> int:
-        """The order of persons, which changes with each attempt."""
+        """The sort key of a person, which is different in each attempt."""
         handle = self.store.handle
         return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
 

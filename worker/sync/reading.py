@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 
-from worker.core.breaker import ABOUT_NO_PERSON, Breaker, State
+from worker.core.breaker import GLOBAL_ERRORS, Breaker, State
 from worker.core.model import CompleteArea, Person
 from worker.core.run import RunProgress
 from worker.core.verdict import verdict
@@ -72,7 +72,7 @@ class AreaReader:
         breaker = self.breakers[area]
         while True:
             await self._admit(breaker, is_first_pass=is_first_pass)
-            with suppress(*ABOUT_NO_PERSON):  # the breakers are open now: wait and retry
+            with suppress(*GLOBAL_ERRORS):  # the breakers are open now: wait and retry
                 return await self._read(breaker, person, is_single_use=is_second_read)
 
     async def _admit(self, breaker: Breaker, *, is_first_pass: bool) -> None:
@@ -98,7 +98,7 @@ class AreaReader:
         is_single_use: bool,
         probe_interval_s: float = 0.0,
     ) -> CompleteArea:
-        """Read an area and count the result in its breaker. HelseID and TLS errors count in all.
+        """Read an area and count the result in its breaker. Global errors count in every breaker.
 
         Args:
             is_single_use, probe_interval_s: see ``Request``.
@@ -110,18 +110,18 @@ class AreaReader:
                 is_single_use=is_single_use,
                 probe_interval_s=probe_interval_s,
             )
-        except (AreaError, *ABOUT_NO_PERSON) as error:
+        except (AreaError, *GLOBAL_ERRORS) as error:
             # The traceback references a response of up to 16 MB, and breakers keep the error.
             error.__context__ = error.__traceback__ = None
-            is_about_all = isinstance(error, ABOUT_NO_PERSON)
-            for failed in [*self.breakers.values()] if is_about_all else [breaker]:
+            is_global = isinstance(error, GLOBAL_ERRORS)
+            for failed in [*self.breakers.values()] if is_global else [breaker]:
                 failed.fail(person, error, persons=self.progress.persons_asked)
             raise
         breaker.succeed(person, len(read.records))
         return read
 
     async def end_pass(self) -> None:
-        """Wait until no breaker is open, and a pause is over.
+        """Wait until no breaker is open, and until the end of a pause.
 
         If the last read failed, only a probe can confirm an outage: no other person is left.
         """
@@ -134,7 +134,7 @@ class AreaReader:
     # --- probing ---
 
     async def probe(self, area: str) -> None:
-        """Probe the breaker of an area when it opens, and then every ten seconds, over all areas.
+        """Probe an area when its breaker opens, then at intervals of ten seconds over all areas.
 
         Raises:
             WorkerError: every area is given up, or the installation has an error.
@@ -166,7 +166,7 @@ class AreaReader:
     async def _probe(self, breaker: Breaker) -> None:
         person, interval_s = breaker.begin_probe(), breaker.probe_interval_s
         self._next_probe_s = self.runtime.monotonic() + interval_s
-        with suppress(AreaError, *ABOUT_NO_PERSON):
+        with suppress(AreaError, *GLOBAL_ERRORS):
             await self._read(breaker, person, is_single_use=True, probe_interval_s=interval_s)
         # Count the interval from the send time, because a probe may last a whole time-out.
         self._next_probe_s = max(self._next_probe_s, self.pace.last_sent_s + interval_s)
@@ -181,7 +181,7 @@ class AreaReader:
                 pass
             case State.CLOSED:
                 log.info("breaker.closed", area=breaker.area)
-                # Without a failed probe there was no outage: a 503 was a rate limit.
+                # Without a failed probe there was no outage: responses with 503 were a rate limit.
                 if breaker.failed_probes:
                     self.pace.restore()
             case State.OPEN if before is State.CLOSED:
@@ -210,7 +210,7 @@ class AreaReader:
         return verdict(errors, wait_s_max=self.wait_s_max, now=self.runtime.now())
 
     def _hint(self, breaker: Breaker) -> str:
-        """The remedy of the last failure, or else of all failures together."""
+        """The remedy of the last failure. If it has none, the remedy of all failures together."""
         return breaker.errors[-1].hint or self._verdict(breaker).hint
 
     def slowness(self) -> str:
@@ -218,7 +218,7 @@ class AreaReader:
         for breaker in self.breakers.values():
             if breaker.is_open and not self.pace.is_paused:
                 return (
-                    f"no request to {breaker.area} succeeds, so only one probe is sent in "
+                    f"no request to {breaker.area} succeeds, so only one probe is sent every "
                     f"{breaker.probe_interval_s:.0f} s ({breaker.errors[-1].message} → "
                     f"{self._hint(breaker)})"
                 )

@@ -54,10 +54,10 @@ class Run:
         log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         try:
             await self._read()
-            # A sync without reads is published as well: its roster may depart persons.
+            # A sync without reads is published as well: it may mark persons as departed.
             if not (is_sync or self.progress.persons_asked):
                 return await self._abandon()
-            return await self._publish(may_depart=is_sync and not self.progress.roster_faults)
+            return await self._publish(is_full_roster=is_sync and not self.progress.roster_faults)
         # Without the lease, not even the end of the run may be recorded.
         except LeaseLostError:
             raise
@@ -77,7 +77,7 @@ class Run:
 
     # --- how it ends ---
 
-    async def _publish(self, *, may_depart: bool) -> RunReport:
+    async def _publish(self, *, is_full_roster: bool) -> RunReport:
         limits = GuardLimits(
             max_removed_share=self.settings.max_removed_share,
             min_completeness=self.settings.min_completeness,
@@ -86,10 +86,12 @@ class Run:
         )
         is_sync = self.store.handle.kind == RunKind.SYNC
         new_persons = 0 if is_sync else await self.store.new_persons()
-        done = await self.store.publish(limits, may_depart=may_depart, progress=self.progress)
+        publication = await self.store.publish(
+            limits, is_full_roster=is_full_roster, progress=self.progress
+        )
         return self._report(
             RunStatus.PUBLISHED,
-            done.exit_code,
+            publication.exit_code,
             *self._failure_reasons(judges_departures=is_sync),
             *roster_warnings(
                 self.progress,
@@ -97,12 +99,12 @@ class Run:
                 judges_departures=is_sync,
             ),
             _on_no_roster(new_persons),
-            *done.warnings,
-            done.drift,
-            published_at=done.published_at,
-            totals=done.totals,
-            new_fields=done.new_fields,
-            warnings=len(done.warnings),
+            *publication.warnings,
+            publication.drift,
+            published_at=publication.published_at,
+            totals=publication.totals,
+            new_fields=publication.new_fields,
+            warnings=len(publication.warnings),
         )
 
     async def _abandon(self) -> RunReport:
@@ -111,7 +113,7 @@ class Run:
         reasons = ["nothing to read, so nothing was published", *self._failure_reasons()]
         if unknown:
             reasons += [
-                f"{counted(unknown, 'open failure')} of persons whom no publication knows",
+                f"{counted(unknown, 'open failure')} of persons that were never published",
                 "run `pts-worker sync`, which reads all persons",
             ]
         code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
@@ -137,10 +139,14 @@ class Run:
                 "run.not_recorded", reason=record_error.message, hint=record_error.hint
             )
         details = [*self._failure_reasons()] if is_withheld else []
-        asked = self.progress.persons_asked
+        requested = self.progress.persons_asked
         # Few persons are weak evidence about PTS, so the report shows their number.
-        if self.store.handle.kind == RunKind.BACKFILL and error.exit_code in _VERDICTS and asked:
-            details = [f"this backfill requested only {counted(asked, 'person')}"]
+        if (
+            self.store.handle.kind == RunKind.BACKFILL
+            and error.exit_code in _VERDICTS
+            and requested
+        ):
+            details = [f"this backfill requested only {counted(requested, 'person')}"]
         return self._report(status, error.exit_code, error.message, *details, error.hint)
 
     def _failure_reasons(self, *, judges_departures: bool = False) -> Iterator[str]:
@@ -172,6 +178,6 @@ def _on_no_roster(new_persons: int) -> str:
     if not new_persons:
         return ""
     return (
-        f"{counted(new_persons, 'person')} new: on no roster of a full run so far; without a line "
-        "on the roster, they depart after two full runs"
+        f"{counted(new_persons, 'new person')}, not yet on the roster of a full run. Add them to "
+        "the roster, or they depart after two full runs"
     )

@@ -198,7 +198,7 @@ def test_a_proxy_that_forbids_pts(
         forward.answers[PTS] = answer
         ended, _ = hospital.sync(sqlite_url, tmp_path, forward.url)
     assert ended.code == code, ended.out + ended.err
-    assert f"allows no connection to PTS (status {answer[:3]})" in ended.out
+    assert f"does not allow a connection to PTS (status {answer[:3]})" in ended.out
 
 
 async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):

@@ -60,7 +60,7 @@ async def test_a_server_that_does_not_answer_is_given_up(postgresql_url: str):
     """69, and nobody asks it again; what may last has an hour."""
     async with open_database(postgresql_url, real_runtime(), patience_s=1.0) as database:
         hasty = replace(database, limit_s=1.0)
-        assert await hasty.lasting().read(_sleep, 2.0) == 2.0
+        assert await hasty.for_long_transactions().read(_sleep, 2.0) == 2.0
         with pytest.raises(UnavailableError, match="no answer in time"):
             await hasty.write(_sleep, 600.0)
         with pytest.raises(UnavailableError, match="no answer in time"):
@@ -80,6 +80,6 @@ async def test_a_stop_does_not_wait_for_an_answer(postgresql_url: str):
         anyio.create_task_group() as group,
     ):
         group.start_soon(ask, database)
-        group.start_soon(ask, database.lasting())
+        group.start_soon(ask, database.for_long_transactions())
         await anyio.sleep(1.0)
         stop.set()

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.clock import START
 from tests.support.raw_server import RawServer
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport, Standing
+from worker.core.run import PublishedState, RunReport
 from worker.errors import ExitCode
 
 PUBLISHED_AT = START + timedelta(seconds=92)
@@ -34,7 +34,7 @@ NIGHT = RunReport(
     },
     warnings=2,
 )
-STANDING = Standing(
+STANDING = PublishedState(
     last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0, persons_known=9
 )
 WITHHELD = RunReport(

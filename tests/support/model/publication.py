@@ -42,20 +42,20 @@ class Publishing:
         readings = {
             key: reading
             for key, reading in run.readings.items()
-            if key[0] in ending.roster or not ending.may_depart
+            if key[0] in ending.roster or not ending.is_full_roster
         }
-        gone = set(self.known) - set(ending.roster) if ending.may_depart else set()
+        gone = set(self.known) - set(ending.roster) if ending.is_full_roster else set()
         departing = frozenset(gone & set(self.missed))
         missing = frozenset(gone) - departing
         named = {person for person, _ in readings}
-        if run.kind == "sync" and ending.may_depart:
+        if run.kind == "sync" and ending.is_full_roster:
             named |= set(ending.roster)
         absent = (set(self.missed) - named - departing) | missing
         unnamed = set(self.known) - set(ending.roster) - set(self.missed)
         unnamed = unnamed if run.kind == "sync" else set()
         came, changed, went = self._differences(readings, departing)
         return Outcome(
-            roster=ending.roster if ending.may_depart else None,
+            roster=ending.roster if ending.is_full_roster else None,
             readings=readings,
             came=came,
             changed=changed,

@@ -103,13 +103,13 @@ class Ending:
 
     Attributes:
         roster: the persons on it.
-        may_depart: who is not on it has departed.
+        is_full_roster: who is not on it has departed.
         roster_errors: lines of it that cannot be read.
         not_sent: its persons whom PTS must not be asked about, line by line.
     """
 
     roster: Collection[str]
-    may_depart: bool
+    is_full_roster: bool
     roster_errors: int = 0
     not_sent: int = 0
 

@@ -51,11 +51,11 @@ def _key(number: int | str) -> str:
 
 
 async def publish(
-    world: World, *reads: PersonRead, kind: RunKind = RunKind.SYNC, may_depart: bool = True
+    world: World, *reads: PersonRead, kind: RunKind = RunKind.SYNC, is_full_roster: bool = True
 ) -> None:
     """A run that is published, whatever it says; after a sync absent persons depart."""
-    may_depart = may_depart and kind == RunKind.SYNC
-    await world.publish(*reads, kind=kind, limits=ANY, may_depart=may_depart)
+    is_full_roster = is_full_roster and kind == RunKind.SYNC
+    await world.publish(*reads, kind=kind, limits=ANY, is_full_roster=is_full_roster)
 
 
 async def withhold(world: World, *reads: PersonRead) -> None:

@@ -145,7 +145,7 @@ def _foreseen(stage: Stage, plan: Plan) -> Mapping[str, Any]:
     bad_lines = len(plan.lines) - len(listed)
     ending = Ending(
         roster={observer.person_key(off_id) for off_id in listed},
-        may_depart=plan.kind == RunKind.SYNC and not bad_lines,
+        is_full_roster=plan.kind == RunKind.SYNC and not bad_lines,
         roster_errors=bad_lines,
         not_sent=len(not_sent),
     )

@@ -153,7 +153,7 @@ class Observer:
         expect(last.picks or not unread, f"{len(unread)} person-areas of the roster were not read")
         ending = Ending(
             roster=roster,
-            may_depart=run.kind == "sync" and not last.roster_errors,
+            is_full_roster=run.kind == "sync" and not last.roster_errors,
             roster_errors=last.roster_errors,
             not_sent=len(last.not_sent),
         )

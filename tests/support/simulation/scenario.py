@@ -280,7 +280,7 @@ class Life:
             raise BrokenPromiseError(f"a bug: {fault!r}\n{text}")
         report = outcome.report
         if outcome.code == 2 and report is not None and report.status == RunStatus.ABANDONED:
-            return  # a backfill of failures of persons whom no publication knows
+            return  # a backfill of failures of persons that were never published
         expect(outcome.code in {None, 0, 3, 4, 5, 65, 69, 75, 77, 78}, f"exit {outcome.code}")
 
     async def _till_next(self) -> None:

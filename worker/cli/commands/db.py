@@ -70,7 +70,7 @@ def check(cli: options.Cli) -> None:
 
     async def work() -> int:
         async with app.database() as database:  # compares the schema
-            return await database.lasting().read(count_outdated)
+            return await database.for_long_transactions().read(count_outdated)
 
     if outdated := cli.run(work):
         raise ConfigurationError(
@@ -104,7 +104,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
             cannot be written, or is in a folder where others can create files.
     """
     from worker.errors import ConfigurationError
-    from worker.store.identity import see_identity
+    from worker.store.identity import verify_identity
     from worker.store.schema.upgrade import HEAD
     from worker.store.status import publication_at
     from worker.trusted_files import EVERYBODY_WRITES, OTHERS_WRITE, examine_with_folder
@@ -115,7 +115,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
                 "database.url: this is for SQLite; back PostgreSQL up with its own pg_dump "
                 "(docs/database.md)"
             )
-        await see_identity(store, app.identity())
+        await verify_identity(store, app.identity())
         last = await store.read(publication_at)
         with _new(file) as copy:
             is_shared = app.settings.database.group_readable

@@ -35,7 +35,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
 
     Example: `pts-worker erase < identifier.txt`
     """
-    from worker.store.identity import see_identity
+    from worker.store.identity import verify_identity
     from worker.store.privacy import count_traces, erase_traces, scrub
     from worker.store.runs.lease import held_lease
 
@@ -47,7 +47,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
     async def remove() -> dict[str, Any]:
         async with app.database() as store:
             identity = app.identity()
-            await see_identity(store, identity)
+            await verify_identity(store, identity)
             key = identity.person_key(off_id)
             # Under the lease, because a run could write the person again while they are erased.
             async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:

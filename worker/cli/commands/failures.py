@@ -68,14 +68,14 @@ def list_open(cli: options.Cli, *, shows_all: bool, area: str | None, kind: str 
 
 
 def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
-    from worker.core.paths import without_numbers
+    from worker.core.paths import without_indexes
 
     if not failures:
         print("failures: none")
     groups = defaultdict[tuple[str, ...], list["OpenFailure"]](list)
     for failure in failures:
         # Reasons that differ in a number, such as a position, are one reason for the reader.
-        groups[failure.area, failure.kind, without_numbers(failure.reason)].append(failure)
+        groups[failure.area, failure.kind, without_indexes(failure.reason)].append(failure)
     table = [
         (
             area,

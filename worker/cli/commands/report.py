@@ -79,7 +79,7 @@ def command(
             # The service that filled the store, which the configuration may no longer name.
             stored = await store.read(stored_identity)
             return await write_report(
-                store.lasting().read,
+                store.for_long_transactions().read,
                 out,
                 now=app.runtime.now(),
                 timezone=str(app.settings.schedule.timezone),

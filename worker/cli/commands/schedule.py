@@ -76,9 +76,9 @@ async def _known_metrics(store: "Database") -> "list[Sample]":
     """
     from worker.core.model import RunKind
     from worker.store import status
-    from worker.telemetry import samples_of_end, samples_of_standing, samples_of_totals
+    from worker.telemetry import samples_of_end, samples_of_state, samples_of_totals
 
-    samples = [*samples_of_standing(await status.read_standing(store.read))]
+    samples = [*samples_of_state(await status.read_published_state(store.read))]
     if published := await store.read(status.last_full_publication):
         samples += samples_of_totals(RunKind.SYNC, published.totals)
     for run in await store.read(status.last_runs, 50):  # enough to skip backfills

@@ -35,7 +35,7 @@ from worker.store.schema.tables import (
 from worker.views import UtcTime
 
 _NOT_READ_AGAIN: Final = (
-    "the second read was not made: the roster of this run no longer names the person"
+    "no second read was made: the person is no longer on the roster of this run"
 )
 _FAILING: Final = ("failed_at", "failing_since", "failed_runs")
 
@@ -50,13 +50,13 @@ def _was_read() -> sa.Exists:
 # 1. The roster: delete drafts that the last attempt did not see, and mark absent persons
 
 
-def forget_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
+def delete_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
     """Delete reads from earlier attempts of persons missing from this full roster."""
     yield sa.delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
-    yield from forget_orphans([new.run_id])
+    yield from delete_orphans([new.run_id])
 
 
-def forget_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
+def delete_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete reads and changes of persons without a draft."""
     # These tables have no foreign key to `draft`, so its deletions do not cascade.
     for table in (draft_area, *CHANGES.values()):
@@ -66,7 +66,7 @@ def forget_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
         yield sa.delete(table).where(table.c.run_id.in_(run_ids), ~has_draft)
 
 
-def depart_persons(new: NewPublication) -> sa.Update:
+def mark_departed_persons(new: NewPublication) -> sa.Update:
     """Mark persons missing from two full rosters in a row as departed."""
     is_second = sa.and_(person.c.missed_no.is_not(None), *_is_absent(new))
     return sa.update(person).where(is_second).values(departed_no=new.no)
@@ -167,7 +167,7 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
 def write_feed(new: NewPublication) -> sa.Insert:
     """Append the changes to the feed, in the order in which a copy must apply them."""
     rows = sa.union_all(
-        # Closings first: a copy, too, may allow only one open version of a restriction.
+        # Closings first, because a copy may also allow only one open version of a restriction.
         *(_closed_rows(new, area) for area in AREAS),
         *(_opened_rows(new, area) for area in AREAS),
         _departed_rows(new),
@@ -261,7 +261,7 @@ def confirm_areas(new: NewPublication, dialect: str) -> Any:
     )
 
 
-def note_failures(new: NewPublication, dialect: str) -> Any:
+def store_failures(new: NewPublication, dialect: str) -> Any:
     """Store each failed read: its reason, its start, and the number of failed runs in a row."""
     names = ["person_id", "area", *FAILURE, *_FAILING]
     read_at = draft_area.c.read_at
@@ -346,9 +346,9 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
     # Before ``label_persons``, because the feed compares the new labels with the old ones.
     yield write_feed(new)
     yield mark_returned_persons(new)
-    # After `add_versions`, which takes an area without a confirmation for a first read.
+    # After `add_versions`, which treats an area without a confirmation as a first read.
     yield confirm_areas(new, dialect)
-    yield note_failures(new, dialect)
+    yield store_failures(new, dialect)
     for area in AREAS:
         yield add_unread_areas(new, area, dialect)
     yield label_persons(new)
@@ -359,7 +359,7 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
 # 3. Other open runs
 
 
-def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
+def delete_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete drafts of other open runs that were compared with an outdated published state.
 
     This affects persons in this publication. It also affects a person with a draft that opens a
@@ -387,4 +387,4 @@ def forget_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterat
     rows = sa.union_all(*outdated).subquery("outdated")
     key = sa.tuple_(draft.c.run_id, draft.c.person_id)
     yield sa.delete(draft).where(key.in_(sa.select(rows.c.run_id, rows.c.person_id)))
-    yield from forget_orphans(others)
+    yield from delete_orphans(others)

@@ -1,6 +1,6 @@
 """Writes a batch: one transaction for many persons, each compared with the published state.
 
-Equal digests show for most areas that nothing differs. For the others, the open versions are read
+For most areas, equal digests show that nothing differs. For the others, the open versions are read
 and the differences become drafts of changes. A read that would close a restriction is stored as
 ``unconfirmed``, without changes, until the second read. Batches are idempotent: writing one again
 after a lost acknowledgement changes nothing.
@@ -215,7 +215,7 @@ class _Batch(Value, frozen=True, kw_only=True):
                 waits = person_id in waiting.get(area.area, ())
                 row = _area_row(area, waits=waits)
                 row.update(run_id=self.handle.run_id, person_id=person_id)
-                # Keyed, because PostgreSQL's ON CONFLICT may not meet a row twice in one statement.
+                # Keyed, because ON CONFLICT on PostgreSQL cannot update a row twice in a statement.
                 areas[person_id, area.area] = row
         await write_drafts(self.connection, self.handle, [*drafts.values()], pass_no=self.pass_no)
         await write_draft_areas(self.connection, [*areas.values()])

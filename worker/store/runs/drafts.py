@@ -139,8 +139,8 @@ async def _drafts(
 def _draft_areas(dialect: str) -> sa.Select[Any]:
     names = ("person_id", "area", "state", "read_at", "record_count", "digest", "ids_digest")
     columns = [draft_area.c[name] for name in (*names, "failure_kind", "retry_at")]
-    is_asked = is_any_of(dialect, draft_area.c.person_id, "person_ids")
-    return sa.select(*columns).where(draft_area.c.run_id == sa.bindparam("in_run"), is_asked)
+    is_requested = is_any_of(dialect, draft_area.c.person_id, "person_ids")
+    return sa.select(*columns).where(draft_area.c.run_id == sa.bindparam("in_run"), is_requested)
 
 
 def _area_draft(row: Any) -> AreaDraft:
@@ -184,8 +184,8 @@ async def open_versions(
 @cache
 def _open_versions(dialect: str, area: str) -> sa.Select[Any]:
     versions = VERSIONS[area].c
-    is_asked = is_any_of(dialect, versions.person_id, "person_ids")
-    return sa.select(*versions).where(is_asked, versions.closed_no.is_(None))
+    is_requested = is_any_of(dialect, versions.person_id, "person_ids")
+    return sa.select(*versions).where(is_requested, versions.closed_no.is_(None))
 
 
 async def find_holders(
@@ -205,9 +205,9 @@ async def find_holders(
 @cache
 def _holders(dialect: str, area: str) -> sa.Select[Any]:
     versions = VERSIONS[area].c
-    is_asked = is_any_of(dialect, versions.restriction_id, "restriction_ids")
+    is_requested = is_any_of(dialect, versions.restriction_id, "restriction_ids")
     return sa.select(versions.restriction_id, versions.person_id).where(
-        is_asked, versions.closed_no.is_(None)
+        is_requested, versions.closed_no.is_(None)
     )
 
 
@@ -226,7 +226,7 @@ async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> in
             read.run_id == run_id,
             read.area.in_(later.areas),
             # The pass itself raises this number, so that it reads each person once.
-            draft.c.pass_no < later.no,
+            draft.c.pass_no < later.pass_no,
             sa.or_(is_unconfirmed, is_failed),
         )
     )

@@ -20,7 +20,7 @@ from worker.store.schema.tables import (
 )
 
 _EXAMPLES: Final = 5
-"""Restrictions of an area, and missing persons, that `status` shows of a withheld run."""
+"""Maximum number of examples in `status`: restrictions of each area, and missing persons."""
 
 _MISSING: Final = "missing"
 """The change of an open restriction of a missing person. It is only counted, never written."""
@@ -139,7 +139,7 @@ def count_changes(new: NewPublication, *areas: ResourceArea) -> Query:
     )
 
 
-def pick_going(new: NewPublication, area: ResourceArea) -> Query:
+def pick_removed(new: NewPublication, area: ResourceArea) -> Query:
     """Select a few versions that are removed or lose a value, each of a different person."""
     changed = sa.union_all(*_changes_of(new, area)).subquery("changed").c
     return (

@@ -80,8 +80,8 @@ class Lease:
         """
         # One clock for all holders, so that no difference between machines ends a lease early.
         expires_at = await self.database.now(connection) + timedelta(seconds=self.ttl_s)
-        done = await connection.execute(_RENEW, {**self._own(), "until": expires_at})
-        if done.rowcount != 1:
+        renewed = await connection.execute(_RENEW, {**self._own(), "until": expires_at})
+        if renewed.rowcount != 1:
             raise LeaseLostError(
                 "another run took over the lease while this one was paused or disconnected",
                 hint="nothing was lost; `pts-worker status` shows the run that continues",
@@ -115,8 +115,8 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
         # If the acknowledgement was lost, the retry finds its own lease and keeps the token.
         is_own = lease.c.holder == holder
         expires_at = lease.c.expires_at
-        is_over = or_(expires_at <= now, expires_at > now + _TTL_MAX)
-        free = select(lease.c.id).where(or_(lease.c.holder.is_(None), is_own, is_over))
+        is_expired = or_(expires_at <= now, expires_at > now + _TTL_MAX)
+        free = select(lease.c.id).where(or_(lease.c.holder.is_(None), is_own, is_expired))
         taken = await connection.execute(
             update(lease)
             # PostgreSQL locks the row while its holder is in a transaction, which may be long.

@@ -65,7 +65,7 @@ async def begin_run(
         # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             # Its exit code and reason remain: they show why the attempt ended.
-            await note_run(lease, row.run_id, status=RunStatus.ABANDONED, finished_at=now)
+            await update_run(lease, row.run_id, status=RunStatus.ABANDONED, finished_at=now)
     return await lease.write(_begin, kind, areas, terms, now)
 
 
@@ -106,7 +106,7 @@ async def last_publication_no(connection: AsyncConnection) -> int:
     return number
 
 
-async def note_run(lease: Lease, run_id: int, **values: Any) -> None:
+async def update_run(lease: Lease, run_id: int, **values: Any) -> None:
     """Write columns of a run, unless it is published or has ended."""
     await lease.write(
         execute, sa.update(run).where(run.c.run_id == run_id, _IS_OPEN).values(**values)
@@ -117,7 +117,7 @@ async def _continue(lease: Lease, row: sa.Row[Any]) -> RunHandle:
     attempt = row.attempts + 1
     # The end of the previous attempt is no longer the end of the run.
     cleared = {"exit_code": None, "reason": None, "finished_at": None}
-    await note_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **cleared)
+    await update_run(lease, row.run_id, status=RunStatus.RUNNING, attempts=attempt, **cleared)
     return _handle(row, attempt)
 
 
@@ -167,7 +167,7 @@ def _handle(row: sa.Row[Any], attempt: int) -> RunHandle:
     )
 
 
-async def forget_garbage(lease: Lease) -> None:
+async def delete_garbage(lease: Lease) -> None:
     """Delete the drafts of all runs that are not open, except failures that still count.
 
     If an error interrupts it, the next run deletes the rest.
@@ -176,12 +176,12 @@ async def forget_garbage(lease: Lease) -> None:
     for run_id in await lease.database.read(_ended_with_drafts):
         # In this order, because a draft stays as long as a failed read of its person.
         for table in (*CHANGES.values(), draft_area, draft):
-            step = _forget_some(table, run_id, keeps_failures=run_id == latest)
+            step = _delete_step(table, run_id, keeps_failures=run_id == latest)
             while await lease.write(execute, step):
                 pass
 
 
-def _forget_some(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.Delete:
+def _delete_step(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.Delete:
     """Delete the rows of some persons from a table of drafts.
 
     Args:
@@ -243,7 +243,7 @@ async def purge(
         await delete_securely(connection)
         return [await execute(connection, statement) for statement in statements][-1]
 
-    async def all_of(*statements: sa.Executable) -> int:
+    async def repeat(*statements: sa.Executable) -> int:
         purged = 0
         while not is_stopping() and (in_step := await lease.write(step, statements)):
             purged += in_step
@@ -254,12 +254,12 @@ async def purge(
         for area in AREAS:
             old = _old_versions(area, until - versions)
             # The feed first: it reads the versions that the deletion then removes.
-            purged += await all_of(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
+            purged += await repeat(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
     accesses = sa.select(access_log.c.access_id).where(
         access_log.c.accessed_at < until - _ACCESS_KEPT
     )
     old = accesses.order_by(access_log.c.access_id).limit(ROWS_PER_STEP)
-    return Purged(purged, await all_of(_purge(access_log, old)))
+    return Purged(purged, await repeat(_purge(access_log, old)))
 
 
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
@@ -292,7 +292,7 @@ def _purge(table: sa.Table, old: sa.Select[tuple[int]]) -> sa.Delete:
     return sa.delete(table).where(key.in_(old))
 
 
-def read_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
+def counters_so_far(handle: RunHandle, progress: RunProgress) -> dict[str, int]:
     """The counters of an unpublished run.
 
     Requests are summed over all attempts, except attempts that were killed.

@@ -25,10 +25,10 @@ from worker.store.database import Database
 from worker.store.dialects import analyse, prepare_publication
 from worker.store.runs.apply_drafts import (
     applied_statements,
-    depart_persons,
+    delete_outdated_drafts,
+    delete_unseen_drafts,
     fail_unconfirmed_reads,
-    forget_outdated_drafts,
-    forget_unseen_drafts,
+    mark_departed_persons,
     mark_missed_persons,
 )
 from worker.store.runs.facts import write_facts
@@ -44,10 +44,10 @@ from worker.store.runs.guard_counts import (
     count_read_open,
     count_reads,
     count_syncs,
-    pick_going,
     pick_missing,
+    pick_removed,
 )
-from worker.store.runs.ledger import read_so_far
+from worker.store.runs.ledger import counters_so_far
 from worker.store.runs.new_publication import NewPublication
 from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import (
@@ -74,7 +74,7 @@ class Publisher(Value, frozen=True, kw_only=True):
     """Publishes one run.
 
     Attributes:
-        may_depart: the roster was read to its end without a bad line, so it counts as a full
+        is_full_roster: the roster was read to its end without a bad line, so it counts as a full
             roster. Always false in a backfill.
         progress: the progress of the publishing run attempt.
     """
@@ -82,7 +82,7 @@ class Publisher(Value, frozen=True, kw_only=True):
     database: Database
     handle: RunHandle
     limits: GuardLimits
-    may_depart: bool
+    is_full_roster: bool
     progress: RunProgress
 
     async def publish(self, connection: AsyncConnection) -> Publication:
@@ -100,10 +100,10 @@ class Publisher(Value, frozen=True, kw_only=True):
         # would use a second number.
         if already := _publication_of(connection, self.handle.run_id):
             return already
-        new = _number(connection, self.handle, now, marks_missed=self.may_depart)
+        new = _next_publication(connection, self.handle, now, marks_missed=self.is_full_roster)
         # On a partial roster, a missing person may be on an unread line, so the run marks no
         # absences. The marks come first, because the counts below depend on them.
-        departing = self._find_absent(connection, new) if self.may_depart else 0
+        departing = self._find_absent(connection, new) if self.is_full_roster else 0
         # Counted while first reads are still unconfirmed. They become failures below.
         reads = _count_reads(connection, new)
         changes = _counts_of(connection, count_changes(new, *AREAS))
@@ -115,13 +115,13 @@ class Publisher(Value, frozen=True, kw_only=True):
         notes = (*_not_read_again(lone), *warnings(facts, limits))
         # The run must be published before the facts: an area is stale if the last full publication
         # did not confirm it, and that is now this one.
-        published = self._mark(connection, new, facts, totals, notes)
+        published = self._mark_published(connection, new, facts, totals, notes)
         if unconfirmed:
             connection.execute(fail_unconfirmed_reads(new))
         for statement in applied_statements(new, connection.dialect.name):
             connection.execute(statement)
         write_facts(connection, new, week_ago=(_day(new) - _WEEK).isoformat())
-        _forget_outdated(connection, new)
+        _delete_outdated(connection, new)
         if changes["rows_opened"] > facts.open_before:
             # A reader that prepared its query while the tables were nearly empty keeps its plan
             # until they are analysed.
@@ -129,16 +129,16 @@ class Publisher(Value, frozen=True, kw_only=True):
         return published
 
     def _find_absent(self, connection: Connection, new: NewPublication) -> int:
-        """Mark persons who are missing from this full roster.
+        """Mark persons missing from this full roster.
 
         Returns:
             The number of departing persons.
         """
         # Only a resumed run can have drafts of persons who left the roster between two attempts.
         if self.handle.attempt > 1:
-            for statement in forget_unseen_drafts(new):
+            for statement in delete_unseen_drafts(new):
                 connection.execute(statement)
-        departing = connection.execute(depart_persons(new)).rowcount
+        departing = connection.execute(mark_departed_persons(new)).rowcount
         connection.execute(mark_missed_persons(new))
         return departing
 
@@ -217,7 +217,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         # `status`.
         if verdict.reasons:
             raise WithheldError(
-                "withheld, the last published state stands: " + "; ".join(verdict.reasons),
+                "withheld, the last published state is kept: " + "; ".join(verdict.reasons),
                 hint=verdict.hint,
                 facts=msgspec.json.encode(_with_examples(connection, new, facts)).decode(),
             )
@@ -238,7 +238,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             for name in ("complete", "attempted", "records")
         )
         return {
-            **read_so_far(self.handle, self.progress),
+            **counters_so_far(self.handle, self.progress),
             # A departing person has no read in this run.
             "persons_total": persons["persons"] + departing,
             "persons_complete": persons["complete"],
@@ -254,7 +254,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             "rows_unchanged": records - changes["rows_opened"] - changes["rows_changed"],
         }
 
-    def _mark(
+    def _mark_published(
         self,
         connection: Connection,
         new: NewPublication,
@@ -297,12 +297,12 @@ def _with_examples(connection: Connection, new: NewPublication, facts: GuardFact
 
     return WithheldFacts(
         **msgspec.structs.asdict(facts),
-        examples={area.name: ids(pick_going(new, area)) for area in AREAS},
+        examples={area.name: ids(pick_removed(new, area)) for area in AREAS},
         missing_examples=ids(pick_missing(new)),
     )
 
 
-def _number(
+def _next_publication(
     connection: Connection, handle: RunHandle, now: datetime, *, marks_missed: bool
 ) -> NewPublication:
     """The next publication."""
@@ -339,11 +339,11 @@ def _count_reads(connection: Connection, new: NewPublication) -> Mapping[str, Ma
     }
 
 
-def _forget_outdated(connection: Connection, new: NewPublication) -> None:
+def _delete_outdated(connection: Connection, new: NewPublication) -> None:
     """Delete drafts of other open runs that were compared with a state that has now changed."""
     is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
     if others := connection.execute(is_open).scalars().all():
-        for statement in forget_outdated_drafts(new, others):
+        for statement in delete_outdated_drafts(new, others):
             connection.execute(statement)
 
 
@@ -375,7 +375,7 @@ def _publication_of(connection: Connection, run_id: int) -> Publication | None:
 
 
 def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
-    """The undeclared fields that this run was the first to see."""
+    """The undeclared fields that this run was the first to receive."""
     query = select(drift.c.area, drift.c.field).where(drift.c.first_run == run_id)
     rows = connection.execute(query.order_by(drift.c.area, drift.c.field))
     return tuple(f"{row.area} {row.field}" for row in rows)
@@ -391,7 +391,7 @@ def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | N
         select(run)
         .where(
             run.c.run_id < handle.run_id,
-            # Accepted removals of a backfill are no measure for a sync.
+            # Removals accepted for a backfill do not apply to a sync.
             run.c.kind == handle.kind,
             run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
         )

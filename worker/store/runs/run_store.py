@@ -23,7 +23,7 @@ from worker.store.persons import open_failures, unpublished_run
 from worker.store.runs.batch import write_batch
 from worker.store.runs.drafts import answered_areas, count_due, count_failures, find_persons
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import begin_run, forget_garbage, note_run, read_so_far
+from worker.store.runs.ledger import begin_run, counters_so_far, delete_garbage, update_run
 from worker.store.runs.publication import Publisher
 from worker.store.runs.write_drafts import add_unread, mark_seen
 from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class Choice(Value, frozen=True, kw_only=True):
-    """The areas that a backfill reads, out of all persons on the roster.
+    """Selects the areas that a backfill reads, for each person on the roster.
 
     Attributes:
         stale_before: areas last confirmed before this time, or never.
@@ -109,7 +109,7 @@ class RunStore:
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
 
-        Known persons become stale and count as named. Unknown persons are not added.
+        Persons in the store become stale and count as on the roster. Others are not added.
         """
         if person_keys:
             await self.lease.write(self._mark_not_sent, person_keys)
@@ -150,7 +150,7 @@ class RunStore:
         self,
         limits: GuardLimits,
         *,
-        may_depart: bool,
+        is_full_roster: bool,
         progress: RunProgress,
     ) -> Publication:
         """Publish the run in one transaction.
@@ -162,21 +162,21 @@ class RunStore:
             database=self.database,
             handle=self.handle,
             limits=limits,
-            may_depart=may_depart,
+            is_full_roster=is_full_roster,
             progress=progress,
         )
         # A publication may take minutes. With the usual time-out, each retry would fail as well.
-        lasting = dataclasses.replace(self.lease, database=self.database.lasting())
-        done = await lasting.write(publisher.publish)
-        # After the commit, so that the publication's transaction is not longer than it must be.
+        lease = dataclasses.replace(self.lease, database=self.database.for_long_transactions())
+        publication = await lease.write(publisher.publish)
+        # After the commit, so that the publication's transaction stays short.
         try:
-            await forget_garbage(self.lease)
+            await delete_garbage(self.lease)
         except WorkerError as error:  # the next run retries it
             log.warning("drafts.not_forgotten", run=self.handle.run_id, reason=error.message)
-        return done
+        return publication
 
     async def unknown_failures(self) -> int:
-        """The number of open failures in this run's areas of persons without a publication.
+        """The number of open failures of persons that were never published, in this run's areas.
 
         A backfill does not read them, because they may not be on the roster. 0 unless this run
         reads failures.
@@ -186,7 +186,7 @@ class RunStore:
         return await self.database.read(_unknown_failures, self.handle.areas)
 
     async def new_persons(self) -> int:
-        """The persons read in this run whom no publication has."""
+        """The number of persons read in this run that were never published."""
         return await self.database.read(_new_persons, self.handle.run_id)
 
     async def abandon(
@@ -212,12 +212,12 @@ class RunStore:
         progress: RunProgress,
         **more: Any,
     ) -> Mapping[str, int]:
-        read, now = read_so_far(self.handle, progress), self.database.runtime.now()
+        read, now = counters_so_far(self.handle, progress), self.database.runtime.now()
         end = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
-        await note_run(self.lease, self.handle.run_id, **end, **read, **more)
+        await update_run(self.lease, self.handle.run_id, **end, **read, **more)
         # The next attempt resumes an interrupted run from its drafts.
         if status != RunStatus.INTERRUPTED:
-            await forget_garbage(self.lease)
+            await delete_garbage(self.lease)
         return read
 
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
@@ -227,7 +227,7 @@ class RunStore:
             {"person_id": person.person_id, "local_ref": person.local_ref, "cohort": person.cohort}
             for person in stored.values()
         ]
-        # Two statements: ``add_unread`` leaves an existing draft as it is, ``mark_seen`` dates it.
+        # Two statements: ``add_unread`` keeps an existing draft as it is, ``mark_seen`` updates it.
         await mark_seen(connection, self.handle, persons)
         await add_unread(connection, self.handle, [person.person_id for person in stored.values()])
 
@@ -251,13 +251,13 @@ async def _chosen_of(
     stored: dict[tuple[str, str], Any] = {}
     failed: set[tuple[str, str]] = set()
     latest = await unpublished_run(connection)
-    is_asked = is_any_of(connection.dialect.name, person.c.person_key, "person_keys")
+    is_requested = is_any_of(connection.dialect.name, person.c.person_key, "person_keys")
     parameters = {"person_keys": person_keys}
-    for row in await connection.execute(_area_states().where(is_asked), parameters):
+    for row in await connection.execute(_area_states().where(is_requested), parameters):
         stored[row.person_key, row.area] = row
     if latest is not None:
         # Failures of an unpublished run are only in its drafts.
-        failures = _failed_in(latest).where(is_asked)
+        failures = _failed_in(latest).where(is_requested)
         failed.update(tuple(row) for row in await connection.execute(failures, parameters))
     areas: dict[str, frozenset[str]] = {}
     for key in person_keys:
@@ -310,7 +310,7 @@ async def open_run_store(
         lease, kind=kind, areas=areas, terms=terms, continue_within=continue_within
     )
     # After `begin_run`, because that may have abandoned a run with drafts.
-    await forget_garbage(lease)
+    await delete_garbage(lease)
     answered, with_record = await lease.database.read(answered_areas, run_id=handle.run_id)
     handle = replace(handle, answered=answered, answered_with_record=with_record)
     return RunStore(lease=lease, handle=handle, confirm=confirm, choice=choice)

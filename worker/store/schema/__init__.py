@@ -1,1 +1,1 @@
-"""Tables, views and indexes, and how a database is brought to them."""
+"""Tables, views and indexes, and the upgrade of a database to them."""

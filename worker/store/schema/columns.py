@@ -53,8 +53,8 @@ PERSON_COUNTS: Final = (
 )
 """Counts of persons of a publication. NULL in a run that is not published.
 
-``roster`` is ``confirmed`` and ``stale``. ``missing`` persons are not named by the last full
-roster, and depart if the next one does not name them. ``persons_in_effect`` have an active
+``roster`` is ``confirmed`` plus ``stale``. ``missing`` persons are not on the last full roster, and
+depart if they are not on the next one. ``persons_in_effect`` have an active
 restriction, missing persons included."""
 
 

@@ -6,7 +6,7 @@ publication n, readers saw ``opened_no <= n AND (closed_no IS NULL OR closed_no 
 the change feed are written by a publication and refer to no other table, because their rows stay
 for ever.
 
-The first migration repeats these declarations, and a test compares both.
+The first migration repeats these declarations, and a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ store_identity = sa.Table(
     sa.Column("service", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("probed_contract", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("last_person_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    # A second row would give a second writer, or a second identity.
+    # A second row would allow a second writer, or a second identity.
     sa.CheckConstraint("id = 1", name="one"),
 )
 """One row, created by the migration.
@@ -120,7 +120,7 @@ drift = sa.Table(
     sa.Column("first_seen_at", UtcTime, nullable=False),
 )
 """Undeclared fields: in how many records of the last run each was seen, and since which run. The
-runs are no foreign keys, because a run may go while the field stays."""
+run columns are not foreign keys, because a field may outlive its run."""
 
 person = sa.Table(
     "person",
@@ -139,7 +139,7 @@ person = sa.Table(
 """A published person.
 
 ``missed_no`` is the publication of the full roster from which the person was first missing. If the
-next full roster does not have the person either, ``departed_no`` is its publication."""
+person is not on the next full roster either, ``departed_no`` is the publication of that roster."""
 sa.Index(
     # Partial, because nearly all rows have NULL here.
     "ix_person_departed_no",
@@ -185,7 +185,7 @@ draft = sa.Table(
     sa.Column("cohort", sa.Text),
     sqlite_with_rowid=False,
 )
-"""A person of an open run, not published. No draft area: named by the roster, but not read.
+"""A person of an open run, not published. Without a draft area, the person was not read.
 
 ``pass_no`` is the last pass that saw the person on the roster, or read an area, counted over all
 attempts (``RunHandle.pass_no``). ``compared_no`` is the publication that the reads were compared
@@ -225,7 +225,7 @@ draft_area = sa.Table(
 
 ``unconfirmed``: the area needs a second read, and ``ids_digest`` is the digest of the ids of the
 first one. If the second read fails, the failure is noted and the first read stays. ``retry_at`` is
-the time until which PTS has asked to wait. A withheld run leaves its failures until the next run
+the end of the pause that PTS asked for. A withheld run leaves its failures until the next run
 begins. All other drafts of a run that is not open are garbage.
 """
 
@@ -360,7 +360,7 @@ publication_figure = sa.Table(
     sqlite_with_rowid=False,
 )
 """The figures of the report, each by its dimension (``core.effect.Figure``) and by cohort. Columns
-that are no part of the dimension are empty.
+that are not part of the dimension are empty.
 
 In ``publication_code`` a person with two codes is in two rows. Here each row counts a person once.
 A person has one cohort, so the persons of all cohorts may be added up.
@@ -380,7 +380,7 @@ change_feed = sa.Table(
     sqlite_autoincrement=True,
 )
 """The changes that a copy of the data has to apply, in order. Append-only. Contains no person keys:
-``version_id`` and ``person_id`` lead nowhere once their rows are gone."""
+``version_id`` and ``person_id`` match nothing once their rows are deleted."""
 
 access_log = sa.Table(
     "access_log",
@@ -395,5 +395,5 @@ access_log = sa.Table(
     sa.Column("purpose", sa.String(200)),
     sqlite_autoincrement=True,
 )
-"""Append-only: triggers refuse deletions before 90 days, and all updates except that of ``erase``,
-which sets ``person_key`` to NULL. It has keys only of persons in the database."""
+"""Append-only: triggers refuse deletions of rows younger than 90 days, and all updates except that
+of ``erase``, which sets ``person_key`` to NULL. Only keys of persons in the database are logged."""

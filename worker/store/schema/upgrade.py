@@ -28,8 +28,8 @@ async def revision(connection: AsyncConnection) -> str | None:
         encoding = (await connection.exec_driver_sql("SHOW server_encoding")).scalar_one()
         if encoding != "UTF8":
             raise ConfigurationError(
-                f"the database's encoding is {encoding}, which cannot hold every text",
-                hint="create the database anew, with ENCODING 'UTF8' TEMPLATE template0",
+                f"the database's encoding is {encoding}, which cannot store every text",
+                hint="create the database again with ENCODING 'UTF8' TEMPLATE template0",
             )
     has_table = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
     if not has_table:
@@ -49,9 +49,9 @@ async def require_upgradable(database: Database) -> str | None:
     # Each revision that this program can upgrade from has a script.
     if stored is not None and not any(_migrations_folder().glob(f"versions/{stored}_*.py")):
         raise ConfigurationError(
-            f"the database's schema is at {stored}, and this program knows only {HEAD}",
-            hint="run the program that made it; or begin a new database (another database.url, "
-            "then `pts-worker db upgrade`): a full sync fills it, and this one stays as it is",
+            f"the database's schema is at {stored}, but this program knows only {HEAD}",
+            hint="run the version of the program that created it. Or create a new database "
+            "(another database.url, then `pts-worker db upgrade`), which a full sync fills",
         )
     return stored
 
@@ -70,7 +70,7 @@ async def check_schema(database: Database) -> None:
         )
     if stored != HEAD:
         raise ConfigurationError(
-            f"the database's schema is at {stored}, and this program needs {HEAD}",
+            f"the database's schema is at {stored}, but this program needs {HEAD}",
             hint="back the database up, then run `pts-worker db upgrade`",
         )
 
@@ -91,7 +91,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
     before = await require_upgradable(database)
     if before is None and database.is_file:
         await _require_own_file(database)
-    await database.lasting().write(lambda connection: connection.run_sync(migrate))
+    await database.for_long_transactions().write(lambda connection: connection.run_sync(migrate))
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 

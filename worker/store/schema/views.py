@@ -58,13 +58,13 @@ class _View(NamedTuple):
     Attributes:
         rows: the joined tables.
         table: the table of the columns that keep their names.
-        given: the other columns, by name.
+        columns: the other columns, by name.
         where: the condition for its rows.
     """
 
     rows: FromClause
     table: FromClause
-    given: Mapping[str, Any] = {}
+    columns: Mapping[str, Any] = {}
     where: ColumnElement[bool] = true()
 
 
@@ -81,13 +81,13 @@ def view_definitions(dialect: str) -> Mapping[str, Select[*tuple[Any, ...]]]:
 
 def _select(dialect: str, columns: Sequence[Any], view: _View) -> Select[*tuple[Any, ...]]:
     selected = [
-        typed(dialect, shown.kind, _value(view, shown.name)).label(shown.name) for shown in columns
+        typed(dialect, item.kind, _value(view, item.name)).label(item.name) for item in columns
     ]
     return select(*selected).select_from(view.rows).where(view.where)
 
 
 def _value(view: _View, name: str) -> Any:
-    return view.given[name] if name in view.given else view.table.c[name]
+    return view.columns[name] if name in view.columns else view.table.c[name]
 
 
 def _views(dialect: str) -> Mapping[str, _View]:
@@ -166,7 +166,7 @@ def _current(versions: _Versions, now: ColumnElement[Any]) -> _View:
         person_area.c.person_id == version.c.person_id, person_area.c.area == versions.area
     )
     rows = version.join(person, person.c.person_id == version.c.person_id)
-    given = {
+    columns = {
         "last_confirmed_at": person_area.c.confirmed_at,
         "is_stale": versions.is_stale,
         "publication_no": select(func.max(run.c.publication_no)).scalar_subquery(),
@@ -174,7 +174,7 @@ def _current(versions: _Versions, now: ColumnElement[Any]) -> _View:
     return _View(
         rows.outerjoin(person_area, is_read),
         version,
-        _of_version(versions, now) | given,
+        _of_version(versions, now) | columns,
         version.c.closed_no.is_(None),
     )
 
@@ -182,7 +182,7 @@ def _current(versions: _Versions, now: ColumnElement[Any]) -> _View:
 def _history(versions: _Versions, now: ColumnElement[Any]) -> _View:
     version, opened, closed = versions.table, run.alias("opened"), run.alias("closed")
     of_version = _of_version(versions, now)
-    given = {
+    columns = {
         "is_in_effect_now": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
         "valid_from": opened.c.published_at,
         "valid_to": closed.c.published_at,
@@ -197,7 +197,7 @@ def _history(versions: _Versions, now: ColumnElement[Any]) -> _View:
         .join(opened, opened.c.publication_no == version.c.opened_no)
         .outerjoin(closed, closed.c.publication_no == version.c.closed_no)
     )
-    return _View(rows, version, {**of_version, **given})
+    return _View(rows, version, {**of_version, **columns})
 
 
 def _episode(dialect: str) -> _View:
@@ -214,7 +214,7 @@ def _episode(dialect: str) -> _View:
     rows = person.join(episode, episode.c.person_id == person.c.person_id).outerjoin(
         closed, closed.c.publication_no == episode.c.closed_no
     )
-    given = {
+    columns = {
         "started_at": episode.c.first_seen_at,
         "ended_at": closed.c.published_at,
         "ended_because": episode.c.closed_because,
@@ -223,7 +223,7 @@ def _episode(dialect: str) -> _View:
     }
     # A changed version is followed by another version of the same period.
     is_last = or_(episode.c.closed_no.is_(None), episode.c.closed_because != "changed")
-    return _View(rows, episode, _OF_PERSON | given, is_last)
+    return _View(rows, episode, _OF_PERSON | columns, is_last)
 
 
 def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
@@ -231,7 +231,7 @@ def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
     version, other = VERSIONS[area.name], VERSIONS[area.name].alias("other")
     key = ("person_id", "restriction_id", "first_seen_at")
     same = and_(*(other.c[name] == version.c[name] for name in key))
-    # The id, because SQLite has it in the index: the opening would need a look at each row.
+    # By id, which SQLite has in the index. `opened_no` would need a look-up of each row.
     earlier = select(func.count()).where(same, other.c.version_id < version.c.version_id)
     # A period starts with the version that was read when the restriction was first seen, and most
     # periods have no other version.
@@ -253,7 +253,7 @@ def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
 def _freshness() -> _View:
     """A row for each person on the roster and area that was ever read, or has failed."""
     row = person_area.c
-    given = {
+    columns = {
         "last_confirmed_at": row.confirmed_at,
         "http_status": row.failure_status,
         "reason": row.failure_reason,
@@ -263,7 +263,7 @@ def _freshness() -> _View:
         "is_stale": _is_stale_row(),
     }
     rows = person.join(person_area, row.person_id == person.c.person_id)
-    return _View(rows, person_area, _OF_PERSON | given, person.c.departed_no.is_(None))
+    return _View(rows, person_area, _OF_PERSON | columns, person.c.departed_no.is_(None))
 
 
 def _feed() -> _View:
@@ -279,7 +279,7 @@ def _feed() -> _View:
     def of_version(column_name: str) -> ColumnElement[Any]:
         return func.coalesce(*(version.c[column_name] for version in versions.values()), null())
 
-    given = {
+    columns = {
         "published_at": change_feed.c.happened_at,
         "restriction_id": of_version("restriction_id"),
         "restriction_group": of_version("restriction_group"),
@@ -287,7 +287,7 @@ def _feed() -> _View:
         "person_no": change_feed.c.person_id,
     }
     rows = rows.outerjoin(person, person.c.person_id == change_feed.c.person_id)
-    return _View(rows, change_feed, _OF_PERSON | given)
+    return _View(rows, change_feed, _OF_PERSON | columns)
 
 
 # Facts
@@ -295,9 +295,9 @@ def _feed() -> _View:
 
 def _of_facts(facts: FromClause, publication: FromClause) -> Mapping[str, Any]:
     """The columns of facts. Their keys have an empty text where there is no cohort or group."""
-    given = {name: publication.c[name] for name in ("published_at", "day")}
+    columns = {name: publication.c[name] for name in ("published_at", "day")}
     texts = [name for name in ("restriction_group", "cohort") if name in facts.c]
-    return given | {name: func.nullif(facts.c[name], "") for name in texts}
+    return columns | {name: func.nullif(facts.c[name], "") for name in texts}
 
 
 def _facts(facts: FromClause) -> _View:
@@ -325,11 +325,7 @@ def _daily() -> _View:
 
 def _code_name(code: ColumnElement[str], language: str) -> ColumnElement[str]:
     """The name of a restriction's code. NULL for an unknown code."""
-    names = {
-        known.code: getattr(known, language)
-        for known in codes()
-        if known.is_restricting is not None
-    }
+    names = {row.code: getattr(row, language) for row in codes() if row.is_restricting is not None}
     return case(names, value=code)
 
 
@@ -338,22 +334,22 @@ def _code_name(code: ColumnElement[str], language: str) -> ColumnElement[str]:
 
 def _dictionary() -> Iterator[Sequence[object]]:
     for view, columns in view_columns().items():
-        for shown in columns:
+        for item in columns:
             yield (
                 view,
-                shown.name,
-                shown.kind.value,
-                shown.unit,
-                shown.is_nullable,
-                shown.nb,
-                shown.en,
+                item.name,
+                item.kind.value,
+                item.unit,
+                item.is_nullable,
+                item.nb,
+                item.en,
                 view_name_nb(view),
-                shown.heading,
+                item.heading,
             )
 
 
 def _constants(view: str, rows: Sequence[Sequence[object]]) -> _View:
     """Rows that the program defines. SQLite names the columns of VALUES only in a CTE."""
-    names = [column(shown.name, TYPES[shown.kind]) for shown in view_columns()[view]]
+    names = [column(item.name, TYPES[item.kind]) for item in view_columns()[view]]
     constants = values(*names, name="constants").data([tuple(row) for row in rows]).cte("constants")
     return _View(constants, constants)
