@@ -53,6 +53,10 @@ def test_nothing_of_anybody_is_withheld(
     status, text = calls(worker, "status --json", "status")
     assert reason in str(status.document["runs"][0]["reason"])
     assert reason in text.out
+    assert "reads were discarded" in text.out
+    assert "--accept-removals" not in text.out, (
+        "the page comes first: too few reads cannot be accepted"
+    )
 
     standin.everybody = None
     ended, before, after = night(worker)
@@ -117,6 +121,7 @@ def test_a_damaged_roster(standin: Standin, tmp_path: Path, database_url: str, d
         assert re.search(rf"20 of 60 persons are missing from the roster{bad_lines} \(sync", first)
         assert "20 persons belong to persons missing from the roster: 20 in" in first
         assert ("would close" in first, "PTS" in hint) == (False, False)
+        assert ("--accept-removals" in hint) == (damage == "cut")
     worker.roster(*lines[:57])
     assert worker.sync().code == 0
 

@@ -93,6 +93,7 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
 CRON_FIRST: Final = {
     ExitCode.GAPS: "status",
     ExitCode.WITHHELD: "status",
+    ExitCode.DATA_CONTRACT: "doctor --probe",
     ExitCode.UNAVAILABLE: "doctor --probe",
     ExitCode.REFUSED: "doctor --probe",
 }
@@ -114,22 +115,70 @@ def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("printed", "reason"),
+    ("script", "reason"),
     [
         (
-            "pts-worker: two keys:\n  - a: unknown\n  → see b",
-            "two keys: - a: unknown → see b. First",
+            "echo 'pts-worker: two keys:\n  - a: unknown\n  → see b'; exit 78",
+            "78: two keys: - a: unknown → see b. First: sudo pts-admin doctor",
         ),
-        ("run 2 (sync): withheld\n  ! 9 of 9\n  ! check PTS", "78: 9 of 9 check PTS. First"),
+        (
+            "echo 'run 2 (sync): withheld\n  ! 9 of 9\n  ! run `sync --accept-removals`'; exit 5",
+            "5: 9 of 9. First: sudo pts-admin status",
+        ),
+        (
+            "echo 'run 2 (sync)\n  ! empty\n  ! correct it'; exit 65",
+            "65: empty. correct it. First: sudo pts-admin doctor --probe",
+        ),
+        (
+            (
+                f"echo 'run 2 (sync)\n  ! {'long words ' * 99}\n  ! bad lines\n  ! correct it\n"
+                "  ! slower than configured'; exit 5"
+            ),
+            "long words …. correct it. First: sudo pts-admin status",
+        ),
+        ("kill -KILL $$", "137: the worker was killed. First: sudo dmesg (is memory short?)"),
+        ("exec /nowhere/pts-worker", "/nowhere/pts-worker: not found. First: put the program back"),
+        ("exit 78", "78: the log has no reason. First: sudo pts-admin doctor"),
     ],
 )
-def test_cron_mails_the_reason_with_its_remedy(printed: str, reason: str, tmp_path: Path):
-    """Each problem of a configuration, and the lines of a run that did not publish."""
-    stub = tmp_path / "worker"
-    write_program(stub, f"cat <<'END'\npts-worker: of an earlier night\n{printed}\nEND\nexit 78\n")
-    places = {"WORKER": str(stub), "LOG": str(tmp_path / "log"), "CODE": str(tmp_path / "code")}
-    done = run(["/bin/sh", "-c", cron_commands()[0]], env=cron_variables() | places)
-    assert reason in done.stdout
+def test_cron_mails_the_reason_of_this_start(script: str, reason: str, tmp_path: Path):
+    """With its remedy, never the one of an earlier start, and never an offer to accept removals."""
+    (tmp_path / "log").write_text("pts-worker: of an earlier night\n")
+    mail = mail_of(cron_commands()[0], tmp_path, script)
+    assert reason in mail
+    assert "earlier" not in mail
+
+
+def test_cron_runs_without_its_log(tmp_path: Path):
+    """The mail has the reason all the same, and the shell's message about the log."""
+    (tmp_path / "log").mkdir()
+    mail = mail_of(cron_commands()[0], tmp_path, "echo pts-worker: the reason; exit 78")
+    assert "exit code 78: the reason. First: sudo pts-admin doctor (log: " in mail
+    assert str(tmp_path / "log") in mail
+
+
+def test_cron_mails_the_reason_of_a_failed_backup(tmp_path: Path):
+    """Of the shell, if the folder cannot be made; of the worker otherwise."""
+    (line,) = re.findall(r"(?m)^# 0 7 \* \* \*  pts-worker  (.+)$", CRONTAB.read_text())
+    command = line.replace("\\%", "%").replace("/var/lib/pts-worker", str(tmp_path / "state"))
+    (tmp_path / "log").write_text("pts-worker: of an earlier night\n")
+    (tmp_path / "state").touch()
+    mail = mail_of(command, tmp_path, "exit 9")
+    assert re.search(r"db backup failed: mkdir: .*state.*\. First: sudo pts-admin doctor", mail)
+    (tmp_path / "state").unlink()
+    mail = mail_of(command, tmp_path, "echo pts-worker: no room; exit 69")
+    assert "db backup failed: no room. First: sudo pts-admin doctor" in mail
+    done = mail_of(command, tmp_path, 'touch "$3"')
+    assert (done, len(list((tmp_path / "state" / "backup").iterdir()))) == ("", 1)
+
+
+def mail_of(command: str, folder: Path, script: str) -> str:
+    """What cron would mail of a line whose worker is this script."""
+    write_program(folder / "worker", f"{script}\n")
+    places = {name: str(folder / name.lower()) for name in ("WORKER", "LOG", "CODE")}
+    environ = cron_variables() | places | {"TMPDIR": str(folder)}
+    done = run(["/bin/sh", "-c", command], env=environ)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("fresh", "calls"), [(True, "status\n"), (False, "status\nsync\n")])
@@ -155,9 +204,7 @@ def test_cron_does_not_repeat_what_a_person_must_look_at(code: ExitCode, tmp_pat
 def test_cron_forgets_the_code_of_the_night_before(tmp_path: Path):
     """A night that is killed leaves none, and its repetition must not see an older one."""
     (tmp_path / "code").write_text(f"{ExitCode.REFUSED:d}\n")
-    write_program(tmp_path / "worker", "kill -KILL $PPID\n")
-    places = {name: str(tmp_path / name.lower()) for name in ("WORKER", "LOG", "CODE")}
-    run(["/bin/sh", "-c", cron_commands()[0]], env=cron_variables() | places)
+    mail_of(cron_commands()[0], tmp_path, "kill -KILL $PPID")
     assert not (tmp_path / "code").exists()
 
 
@@ -202,7 +249,9 @@ def test_operators_page_has_every_exit_code():
 
 REASON = 'no "key" at $HOME'
 JOURNAL: Final = "journal"
-BY_HAND = "systemctl reset-failed pts-sync.service; systemctl start --no-block pts-sync.service"
+BY_HAND = (
+    "sudo systemctl reset-failed pts-sync.service; sudo systemctl start --no-block pts-sync.service"
+)
 """The commands that start a unit whose retries are used up."""
 
 
@@ -244,9 +293,10 @@ def handed_over(code: int | str, result: str = "exit-code") -> dict[str, str]:
 FIRST: Final = {
     ExitCode.GAPS: "sudo pts-admin status",
     ExitCode.WITHHELD: "sudo pts-admin status",
+    ExitCode.DATA_CONTRACT: "sudo pts-admin doctor --probe",
     ExitCode.UNAVAILABLE: "sudo pts-admin doctor --probe",
     ExitCode.REFUSED: "sudo pts-admin doctor --probe",
-    ExitCode.BUG: "journalctl _SYSTEMD_INVOCATION_ID=a1",
+    ExitCode.BUG: "sudo journalctl _SYSTEMD_INVOCATION_ID=a1",
 }
 """The first command of an alert, if that is not ``doctor``."""
 
@@ -296,8 +346,10 @@ def test_the_last_alert_of_an_outage_has_the_commands(tmp_path: Path):
     text = alert(tmp_path, handed_over(69), shown)
     assert text.endswith(f"No more retries. Then: {BY_HAND}")
     assert len(text) <= 400
-    (tmp_path / JOURNAL).write_text("pts-worker: " + "x" * 999)
-    assert len(alert(tmp_path, handed_over(69), shown | {"InvocationID": "b2"})) <= 400
+    (tmp_path / JOURNAL).write_text("pts-worker: " + "long words " * 99)
+    text = alert(tmp_path, handed_over(69), shown | {"InvocationID": "b2"})
+    assert len(text) <= 400
+    assert " long words …. First: sudo pts-admin doctor --probe. " in text
     text = alert(tmp_path, handed_over(69), shown | {"NRestarts": "0"})
     assert "No more retries" not in text
     text = alert(tmp_path, handed_over(0, "start-limit-hit"), shown)
@@ -345,7 +397,9 @@ def test_an_alert_of_a_kill_has_its_commands(tmp_path: Path):
     """What the worker did at its end, where to look, and how to start it again."""
     shown = {"InvocationID": "a1", "StatusText": "9 persons", "NRestarts": "7"}
     text = alert(tmp_path, handed_over("KILL", "signal"), shown)
-    assert "signal (KILL): the worker was killed at: 9 persons. First: journalctl --dmesg" in text
+    assert (
+        "signal (KILL): the worker was killed at: 9 persons. First: sudo journalctl --dmesg" in text
+    )
     assert text.endswith(BY_HAND)
 
 

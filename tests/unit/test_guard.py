@@ -149,6 +149,10 @@ def test_a_person_accepts_what_was_counted_and_a_tenth_more():
     assert "doctor --probe" in too_little.hint
     unreadable = judge(facts(complete=100, roster_faults=250), LIMITS)
     assert "correct the roster" in unreadable.hint
+    for bad_lines, remedy in ((26, "correct the roster first"), (25, "--accept-removals")):
+        assert remedy in judge(facts(missing=50, roster_faults=bad_lines), LIMITS).hint
+    one_line = judge(facts(removed=50, persons_affected=40, roster_faults=1), LIMITS)
+    assert "--accept-removals" in one_line.hint
     assert "doctor --probe" in judge(facts(complete=100, roster_faults=50), LIMITS).hint
     both = judge(facts(removed=50, persons_affected=40, complete=1), LIMITS)
     assert "--accept-removals" not in both.hint

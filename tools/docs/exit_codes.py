@@ -19,7 +19,7 @@ EXIT_MEANINGS: Final = {
     ExitCode.USAGE: ExitMeaning("wrong usage", "fix the call"),
     ExitCode.GAPS: ExitMeaning(
         "published with gaps: some person-areas could not be read, and their last known state is "
-        "marked stale. From `status --max-age`: the last full run is older than that",
+        "marked stale. From `status --max-age`: the last publication of a full run is older",
         "look at `failures list`, or at the reason why no run was published",
     ),
     ExitCode.LEASE_HELD: ExitMeaning("another run has the lease. Nothing was done", "nothing"),

@@ -182,7 +182,7 @@ class Sync(Section):
     max_removed_share: kinds.Share = 0.10
     """Guard: a run is withheld (exit 5) if it would close more than this share of the open
     restrictions, if more than this share would lose a value, or if more than this share of the
-    persons is missing from the roster."""
+    persons is missing from the roster. The share applies above 5 restrictions and 3 persons."""
     min_completeness: kinds.Share = 0.50
     """Guard: a run is withheld (exit 5) if in every area it read less than this share of all
     persons, or of the persons with a restriction."""

@@ -35,6 +35,7 @@ _ROSTER_HINT: Final = (
     "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its "
     "first unreadable line"
 )
+_ROSTER: Final = "the roster (`pts-worker doctor` counts its persons)"
 _ACCEPT: Final = "run `pts-worker sync --accept-removals`"
 _ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
 
@@ -165,7 +166,8 @@ class Verdict(Value, frozen=True, kw_only=True):
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
         causes: where these removals come from.
-        is_roster_unread: most of the missing reads come from unreadable lines of the roster.
+        is_roster_unread: most of the missing reads, or persons, come from unreadable lines of the
+            roster.
         is_subset: whether the run is a backfill. A `sync` cannot accept its removals.
     """
 
@@ -183,8 +185,10 @@ class Verdict(Value, frozen=True, kw_only=True):
     @property
     def hint(self) -> str:
         """The remedy. Removals can be accepted only if enough was read."""
+        if self.is_roster_unread:
+            return _ROSTER_HINT
         if self.unread:
-            return _ROSTER_HINT if self.is_roster_unread else _READ_HINT
+            return _READ_HINT
         accept = _ACCEPT_SUBSET if self.is_subset else _ACCEPT
         return f"check {' and '.join(self.causes)}; if all is correct, {accept}"
 
@@ -192,17 +196,21 @@ class Verdict(Value, frozen=True, kw_only=True):
 def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
     """Whether a run may be published."""
     empty = tuple(_empty_areas(facts, limits))
+    # A backfill often reads only persons with failed reads.
+    unread = () if facts.is_subset else tuple(_unread(facts, limits))
+    causes = tuple(_causes(facts, limits, is_empty=bool(empty)))
     return Verdict(
-        # A backfill often reads only persons with failed reads.
-        unread=() if facts.is_subset else tuple(_unread(facts, limits)),
+        unread=unread,
         removals=(*_removals(facts, limits), *empty),
-        causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
-        is_roster_unread=_is_roster_unread(facts),
+        causes=causes,
+        is_roster_unread=_is_roster_unread(facts, causes, is_unread=bool(unread)),
         is_subset=facts.is_subset,
     )
 
 
-def _is_roster_unread(facts: GuardFacts) -> bool:
+def _is_roster_unread(facts: GuardFacts, causes: Sequence[str], *, is_unread: bool) -> bool:
+    if not is_unread:
+        return _ROSTER in causes and facts.roster_faults > facts.missing / 2
     unread = max((area.attempted - area.complete for area in facts.areas), default=0)
     # The hint names the roster only if most of the missing reads are bad lines.
     return facts.roster_faults > unread / 2
@@ -376,7 +384,7 @@ def _causes(facts: GuardFacts, limits: GuardLimits, *, is_empty: bool) -> Iterat
     """Where most removals come from, for the hint."""
     by_reads = facts.removed - facts.removed_with_missing
     if facts.missing > _missing_limit(facts, limits) or facts.removed_with_missing > by_reads:
-        yield "the roster (`pts-worker doctor` counts its persons)"
+        yield _ROSTER
     if (facts.removed and by_reads >= facts.removed_with_missing) or facts.lost or is_empty:
         yield "PTS and the contract"
 

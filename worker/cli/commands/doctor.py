@@ -23,11 +23,12 @@ def command(cli: options.Cli, *, probe: bool, person: str | None) -> int:
     """Check the complete set-up, and show errors with their remedies.
 
     Configuration, key, HelseID's discovery, clock and token, database, PTS, contract, roster: one
-    line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing.
+    line each, OK, WARN or FAIL. Fix the first FAIL first. Changes nothing, except that the database
+    notes a contract that a probe has proven.
 
-    `--probe` compares the answer with the contract. It shows names of fields, never values. If it
-    reads a record of every area, the contract is proven. Until then, the `contract` line is a
-    warning.
+    `--probe` asks for a number that NHN has published and no real person can have, also in
+    production. It compares the answer with the contract. It shows names of fields, never values. If
+    it reads a record of every area, the contract is proven. Until then, its line is a warning.
 
     Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data
     contract), else 0.

@@ -75,7 +75,8 @@ def command(
     async def write() -> "Manifest":
         async with app.database() as store:
             await log_access(store, "export", purpose, view=view, since=since)
-            read, now = store.for_long_transactions().read, app.runtime.now()
+            read = store.for_long_transactions().read
+            now = app.runtime.now()
             return await export(read, out, export_options, now=now, schema_revision=HEAD)
 
     manifest = cli.run(write)

@@ -26,8 +26,7 @@ _TOTALS: Final = {
 }
 _WITHHELD: Final = (
     "run {run_id}: its reads were discarded. Another `{kind}` reads its persons again "
-    "({requests:,} requests in {time}). `--accept-removals` accepts any removals up to these "
-    "numbers plus a tenth: check the examples before you accept (operations.md, Withheld)"
+    "({requests:,} requests in {time}). Before you decide, read operations.md, Withheld"
 )
 _NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
@@ -39,7 +38,7 @@ _DEPARTED: Final = (
 @click.option(
     "--max-age",
     type=options.duration,
-    help="Exit 3 if the last full run is older than this, e.g. 36h.",
+    help="Exit 3 if the last publication of a full run is older than this, e.g. 36h.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="How many runs to show.")
 @click.option(
@@ -51,8 +50,8 @@ _DEPARTED: Final = (
 def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed: bool) -> int:
     """Show recent runs, snapshot age and failures.
 
-    The last full run read all persons, so the age of the snapshot is counted from it. Readers see
-    the last publication, which is newer if a backfill ran later.
+    The age of the snapshot is counted from the last published full run, which read all persons.
+    Readers see the last publication, which is newer if a backfill ran later.
 
     If the last run was withheld, the output ends with examples of the restrictions that it would
     remove: the roster's reference and the restriction's id. `--max-age` omits them, because a
@@ -196,7 +195,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
 
 
 def _print_withheld(withheld: "Withheld") -> None:
-    """Print the counts that `--accept-removals` accepts, with examples to look up."""
+    """Print the removals of a withheld run, with examples to look up."""
     for area in withheld.areas:
         lost = f", {counted(area.lost, 'restriction')} would lose a value" if area.lost else ""
         print(
