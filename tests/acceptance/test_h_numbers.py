@@ -103,6 +103,6 @@ def test_wrong_control_digits_are_read_and_counted(
     ended = worker.sync()
     assert ended.code == 0, ended.err
     assert asked(standin) == {mistyped, *others}
-    assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong control")
+    assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong check")
     assert worker.sync().run["totals"]["persons_departed"] == 1
     assert mistyped not in ended.err + ended.out
