@@ -270,7 +270,7 @@ async def test_no_order_and_no_share_reveals_a_small_number(sqlite_url, tmp_path
     causes = table_of(page, "Restrictions in effect on the citizen&#39;s access")
     assert [row[1:] for row in causes] == [["&lt;5"], ["10"]]
     assert [row[1] for row in table_of(page, "Reasons for failed reads")] == ["&lt;5"]
-    assert "Shows the 16 departments with the highest rate, of 19." in outline.text
+    assert "The 16 departments with the highest rates, out of 19." in outline.text
     assert "\x0b" not in page
 
 
