@@ -88,7 +88,7 @@ def test_a_second_read_is_not_sent_either(standin: Standin, worker: Installation
     assert asked(standin) == {off_id_of(number) for number in range(OTHERS)}
 
 
-def test_wrong_control_digits_are_read_and_counted(
+def test_wrong_check_digits_are_read_and_counted(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """Other rules may come, so nothing is refused; but somebody may have mistyped one."""
@@ -103,6 +103,6 @@ def test_wrong_control_digits_are_read_and_counted(
     ended = worker.sync()
     assert ended.code == 0, ended.err
     assert asked(standin) == {mistyped, *others}
-    assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong control")
+    assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong check")
     assert worker.sync().run["totals"]["persons_departed"] == 1
     assert mistyped not in ended.err + ended.out
