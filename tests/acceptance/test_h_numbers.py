@@ -88,7 +88,7 @@ def test_a_second_read_is_not_sent_either(standin: Standin, worker: Installation
     assert asked(standin) == {off_id_of(number) for number in range(OTHERS)}
 
 
-def test_wrong_control_digits_are_read_and_counted(
+def test_wrong_check_digits_are_read_and_counted(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """Other rules may come, so nothing is refused; but somebody may have mistyped one."""
