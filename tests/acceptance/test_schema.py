@@ -17,7 +17,11 @@ from worker.store.schema.upgrade import HEAD
 DEVELOPMENT = "1001"
 REFUSED = {
     DEVELOPMENT: ("is at 1001", "which a full sync fills", ("sync", "db upgrade")),
-    "9999": ("is at 9999", "run the version of the program that created it", ("sync", "db upgrade")),
+    "9999": (
+        "is at 9999",
+        "run the version of the program that created it",
+        ("sync", "db upgrade"),
+    ),
     None: ("no tables of this program", "pts-worker db upgrade", ("sync",)),
 }
 """By revision: what the message says, what helps, and who says it beside ``db check``."""
