@@ -197,10 +197,9 @@ class Proposal:
         identified = sum(fields[path].records for path in table["person"] if path in fields)
         total = max((field.records for field in fields.values()), default=0)
         if identified < total:
-            text = f"{identified} of {counted(total, 'record')} name the person: the others fail"
-            if not identified:
-                text = "no field names the person: an answer about another person is not noticed"
-            self.note("person", text, [])
+            some = f"{identified} of {counted(total, 'record')} name the person: the others fail"
+            none = "no field names the person: an answer about another person is not noticed"
+            self.note("person", some if identified else none, [])
 
     def _declare_missing(self, names: Sequence[str]) -> None:
         """Note the declared columns without a field. For a document, remove them."""
@@ -244,8 +243,7 @@ class Proposal:
     def _declare_around(self, around: Mapping[str, Field]) -> None:
         """Declare the fields around the records that have a role. The worker refuses others.
 
-        A declaration in force is kept if its field exists. ``ignore`` is kept if the list has the
-        same path.
+        Keeps declarations whose field exists, and ``ignore`` if the list has the same path.
         """
         table, in_force = self.table, self._in_force
         # In another envelope, a field of the same name can mean that records are missing.
@@ -276,33 +274,26 @@ class Proposal:
             keys, field = model.model_fields, roles.get(style)
             matching = [parameter for parameter in parameters if style in parameter.roles]
             if field or (matching and style in {"page", "offset"}):
-                is_sent = "send_as" in keys
-                request = self._page_request(style, field or "", matching) if is_sent else {}
+                request = self._request(style, field or "", matching) if "send_as" in keys else {}
                 paging = {**request, **roles, "style": style, "field": field}
                 return {key: paging[key] for key in keys if paging.get(key) is not None}
-        sizes = [
-            parameter.name for parameter in parameters if _SIZE.fullmatch(plain(parameter.name))
-        ]
-        if sizes:
+        names = [parameter.name for parameter in parameters]
+        if sizes := [name for name in names if _SIZE.fullmatch(plain(name))]:
             text = f"a request can have {listed(sizes)}, but no parameter asks for the next page"
             self.note("paging", text, [])
         return None
 
-    def _page_request(
-        self, style: str, field: str, parameters: Sequence[Parameter]
-    ) -> dict[str, Any]:
+    def _request(self, style: str, field: str, matching: Sequence[Parameter]) -> dict[str, Any]:
         """The keys that a request for a page needs, from the document or the contract in force."""
         in_force, name = self._in_force.paging, field.rpartition(".")[2]
-        for parameter in sorted(
-            parameters, key=lambda parameter: plain(parameter.name) != plain(name)
-        )[:1]:
+        same_name_first = sorted(matching, key=lambda each: plain(each.name) != plain(name))
+        for parameter in same_name_first[:1]:
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
             request = {"send_as": parameter.name, "send_in": parameter.place}
             return request | ({"first": 0} if first == 0 else {})
         if in_force and in_force.style == style:
             return in_force.model_dump(include={"send_as", "send_in", "first"})
-        text = f"the parameter that asks for the next page is not known: {name!r} is a guess"
-        self.note("paging", text, [])
+        self.note("paging", f"no known request asks for the next page: {name!r} is a guess", [])
         return {"send_as": name}
 
     def _declare_parameters(self) -> None:

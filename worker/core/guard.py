@@ -31,10 +31,7 @@ _READ_HINT: Final = (
     "fix the cause of the failures: `pts-worker failures list` shows them, and `pts-worker doctor "
     "--probe` shows why no request succeeds"
 )
-_ROSTER_HINT: Final = (
-    "correct the roster first, and run `pts-worker sync` again: `pts-worker doctor` shows its "
-    "first unreadable line"
-)
+_ROSTER_HINT: Final = "correct the roster first: `pts-worker doctor` shows its first bad line"
 _ROSTER: Final = "the roster (`pts-worker doctor` counts its persons)"
 _ACCEPT: Final = "run `pts-worker sync --accept-removals`"
 _ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
@@ -45,8 +42,7 @@ class AreaFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         open_before: published open restrictions. 0 if the run removes none.
-        removed: restrictions that the run closes or takes out of effect, and those of missing
-            persons.
+        removed: restrictions that the run closes or takes out of effect, and of missing persons.
         removed_with_missing: those of missing persons.
         persons_affected: persons with a removed restriction.
         lost: restrictions that lose a value.
@@ -96,10 +92,8 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         open_before: published open restrictions in the scope of the run.
         holders_before: persons with at least one of these restrictions.
         persons_before: persons in the store, without departed ones.
-        removed, removed_with_missing, persons_affected, lost, persons_losing: totals over all
-            areas.
-        departing: persons missing from two full rosters in a row. The previous run's guard has
-            counted them as missing.
+        removed, removed_with_missing, persons_affected, lost, persons_losing: totals of areas.
+        departing: persons missing from two full rosters in a row. The first counted them, too.
         missing: persons missing from this full roster for the first time, or with a roster error.
             Their restrictions count as removed.
         roster_faults: lines of the roster that could not be read.
@@ -146,8 +140,7 @@ class GuardLimits(Value, frozen=True, kw_only=True):
         max_removed_share: share of open restrictions (or of persons) that one run may close.
         min_completeness: share of persons that must be read in at least one area. Does not apply
             to a backfill.
-        first_min_completeness: share of person-areas that must be read, in areas that have never
-            been published.
+        first_min_completeness: the same for person-areas of areas that were never published.
         accept_removals: the operator accepts the counts of the last withheld run, plus a tenth.
         accepted: these counts, loaded by the store.
     """
@@ -166,8 +159,7 @@ class Verdict(Value, frozen=True, kw_only=True):
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
         causes: where these removals come from.
-        is_roster_unread: most of the missing reads, or persons, come from unreadable lines of the
-            roster.
+        is_roster_unread: most missing reads or persons come from unreadable roster lines.
         is_subset: whether the run is a backfill. A `sync` cannot accept its removals.
     """
 
@@ -351,8 +343,7 @@ def _in_areas(
 ) -> Iterator[str]:
     """Reasons about single areas.
 
-    In a small area, one person may have all restrictions. So losing all of them is a reason only if
-    more than one person is affected.
+    In a small area, one person may have all restrictions, so two persons must be affected.
     """
     may_close_all = facts.is_subset or limits.max_removed_share >= 1
     for area in facts.areas:

@@ -118,10 +118,9 @@ def learn_command(cli: options.Cli, *, out: Path | None) -> int:
     """Propose a contract from live answers about synthetic persons.
 
     Give the identifiers of up to 100 persons with restrictions on standard input, one per line.
-    Requests the first page for each person with the contract in force (for fewer persons if pages
-    are large), and then all pages with the proposed contract. Prints names of fields, their types,
-    and the number of records that have them, never values. An answer that
-    `pts-worker doctor --probe` would refuse becomes an open point.
+    Requests first pages with the contract in force, and then all pages with the proposed one.
+    Prints names of fields, their types, and the number of records that have them, never values.
+    An answer that `pts-worker doctor --probe` would refuse becomes an open point.
 
     Set `api.contract_file` to the file of `from-openapi` first. Exit code 65 if no answer for an
     area has a list of records.
@@ -142,9 +141,7 @@ def _report(
     from worker.files import named_faults, write_new
 
     in_force = app.contract()
-    proposed = {
-        area: proposal.contract for area, proposal in proposals.items() if proposal.contract
-    }
+    proposed = {area: part.contract for area, part in proposals.items() if part.contract}
     text, todos = contract_toml({**in_force, **proposed}, in_force, proposals)
     if out is not None and proposed:
         with named_faults(out):
