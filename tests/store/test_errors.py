@@ -62,9 +62,10 @@ def test_what_may_pass(fault: Exception):
 
 
 STARTING = "DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$"
+FULL = "DO $$ BEGIN RAISE SQLSTATE '53300'; END $$"
 
 
-@pytest.mark.parametrize("query", [STARTING, "SELECT pg_terminate_backend(pg_backend_pid())"])
+@pytest.mark.parametrize("query", [STARTING, FULL, "SELECT pg_terminate_backend(pg_backend_pid())"])
 async def test_a_roster_server_that_stops(postgresql_url: str, query: str):
     """As for the store: 69, as the next run may find it."""
     with pytest.raises(UnavailableError, match="the database of the roster is unavailable"):

@@ -78,6 +78,16 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
         assert {len(name or "") for name in shown} == lengths
 
 
+async def test_the_longest_departed_person_is_first(sqlite_url):
+    """Not the person with the lowest number."""
+    async with world_on(sqlite_url) as world:
+        everyone = [read(world, key, ref=f"R-{key}") for key in "abc"]
+        for count in (3, 2, 1, 1):
+            await world.publish(*everyone[:count], limits=ANY)
+        departed = await world.database.read(departed_persons)
+        assert [each.local_ref for each in departed] == ["R-c", "R-b"]
+
+
 async def test_labels_of_a_list_without_any(sqlite_url):
     """A backfill's list names identifiers alone, and labels stay; a roster's take them away."""
     labels = "SELECT local_ref, cohort FROM person"
