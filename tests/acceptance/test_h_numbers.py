@@ -86,6 +86,7 @@ def test_a_second_read_is_not_sent_either(standin: Standin, worker: Installation
     assert (running.stop().code, len(asked(standin))) == (75, OTHERS + 3)
     assert worker.sync(*twice).run["continued"]
     assert asked(standin) == {off_id_of(number) for number in range(OTHERS)}
+    assert worker.store.one("SELECT count(local_ref) FROM person") == OTHERS + 3
 
 
 def test_wrong_check_digits_are_read_and_counted(

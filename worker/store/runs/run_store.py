@@ -25,7 +25,7 @@ from worker.store.runs.drafts import answered_areas, count_due, count_failures, 
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, counters_so_far, delete_garbage, update_run
 from worker.store.runs.publication import Publisher
-from worker.store.runs.write_drafts import add_unread, mark_seen
+from worker.store.runs.write_drafts import add_unread, mark_present, mark_seen
 from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area
 
 log = structlog.get_logger(__name__)
@@ -223,13 +223,10 @@ class RunStore:
     async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
         """Mark persons as seen by this attempt, under an identifier that is not sent to PTS."""
         stored = await find_persons(connection, person_keys, run_id=self.handle.run_id)
-        persons = [
-            {"person_id": person.person_id, "local_ref": person.local_ref, "cohort": person.cohort}
-            for person in stored.values()
-        ]
-        # Two statements: ``add_unread`` keeps an existing draft as it is, ``mark_seen`` updates it.
-        await mark_seen(connection, self.handle, persons)
-        await add_unread(connection, self.handle, [person.person_id for person in stored.values()])
+        person_ids = [person.person_id for person in stored.values()]
+        # An earlier attempt may have read them: their drafts keep its labels.
+        await mark_present(connection, self.handle, person_ids)
+        await add_unread(connection, self.handle, person_ids)
 
 
 async def _unknown_failures(connection: AsyncConnection, areas: Sequence[str]) -> int:

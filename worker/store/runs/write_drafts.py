@@ -171,6 +171,18 @@ async def mark_seen(
     await _execute_many(connection, seen, rows)
 
 
+async def mark_present(
+    connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
+) -> None:
+    """Mark drafts as seen on the roster by this attempt. They keep their labels."""
+    present = (
+        sa.update(draft)
+        .where(draft.c.run_id == handle.run_id, draft.c.person_id == sa.bindparam("seen_id"))
+        .values(pass_no=handle.pass_no(1))
+    )
+    await _execute_many(connection, present, [{"seen_id": person_id} for person_id in person_ids])
+
+
 async def add_unread(
     connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
 ) -> None:
