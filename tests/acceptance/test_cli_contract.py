@@ -206,8 +206,8 @@ def test_learn_refuses_the_answers_that_doctor_refuses(
         if ask.area == SAFETY
         else {"items": [privacy], "page": 0, "totalPages": 1}
     )
-    own = default_contract_text().replace('person = ["patient', 'person = [] # ["patient')
-    head, area, tail = own.partition("[patient-privacy]\n")
+    contract_text = default_contract_text().replace('person = ["patient', 'person = [] # ["patient')
+    head, area, tail = contract_text.partition("[patient-privacy]\n")
     paging = 'paging = {style = "page", send_as = "p", field = "page", pages = "totalPages"}'
     (tmp_path / "own.toml").write_text(f'{head}{area}records = "items"\n{paging}\n{tail}')
     worker = standin.install(tmp_path, sqlite_url)
@@ -242,11 +242,13 @@ def test_names_of_others_are_names(worker: Installation):
     }
     document = {"openapi": "3.0.0", "paths": {"/odd": {"post": operation}}}
     (worker.folder / "odd.json").write_text(json.dumps(document))
-    own = default_contract_text().replace("empty_status = []", "empty_status = [404]", 1)
-    own = own.replace("body = {offId =", "body = {who =", 1)
-    own = own.replace('paging = "none"', 'paging = {style = "offset", send_as = "skip"}', 1)
-    own = own.replace("/v0.5/access-restrictions/patient-safety/_search", "/odd")
-    (worker.folder / "odd.toml").write_text(own)
+    odd_contract = default_contract_text().replace("empty_status = []", "empty_status = [404]", 1)
+    odd_contract = odd_contract.replace("body = {offId =", "body = {who =", 1)
+    odd_contract = odd_contract.replace(
+        'paging = "none"', 'paging = {style = "offset", send_as = "skip"}', 1
+    )
+    odd_contract = odd_contract.replace("/v0.5/access-restrictions/patient-safety/_search", "/odd")
+    (worker.folder / "odd.toml").write_text(odd_contract)
     worker.configure(api={"contract_file": "odd.toml"}, sync={"areas": ["patient-safety"]})
     (ended,) = calls(worker, "contract from-openapi odd.json")
     assert ended.code == 0, ended.err

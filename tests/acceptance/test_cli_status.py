@@ -23,7 +23,7 @@ def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
 
 
 def test_each_figure_stands_under_its_name(worker: Installation):
-    """The columns of the runs, with a number of its own in each."""
+    """Each column of the table of runs shows its own total."""
     names = ("persons_total", "persons_stale", "persons_missing", "rows_opened", "rows_closed")
     numbers = ", ".join(f"{name} = {number}" for number, name in enumerate(names, 11))
     worker.store.rows(f"UPDATE run SET {numbers} WHERE run_id = 2")
@@ -33,8 +33,8 @@ def test_each_figure_stands_under_its_name(worker: Installation):
         next(line.split() for line in text.out.splitlines() if line.split()[:2] == first)
         for first in (["run", "kind"], ["2", "sync"])
     )
-    shown = dict(zip(head, row, strict=True))
-    figures = [shown[name] for name in ("persons", "stale", "missing", "new", "closed")]
+    run_row = dict(zip(head, row, strict=True))
+    figures = [run_row[name] for name in ("persons", "stale", "missing", "new", "closed")]
     assert figures == ["11", "12", "13", "14", "15"]
 
 
@@ -59,8 +59,8 @@ def test_the_summary_of_a_run_is_that_of_the_ledger(worker: Installation, served
     finally:
         served.control(faults=[])
     totals = worker.run("status").document["runs"][0]["totals"]
-    shown = re.findall(r"([a-z]+) +(\d+(?:,\d{3})*)", "\n".join(ended.out.splitlines()[1:4]))
-    assert shown == [
+    summary = re.findall(r"([a-z]+) +(\d+(?:,\d{3})*)", "\n".join(ended.out.splitlines()[1:4]))
+    assert summary == [
         (word, f"{totals[name]:,}")
         for word, name in zip(WORDS.split(), COLUMNS.split(), strict=True)
     ]

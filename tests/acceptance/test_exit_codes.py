@@ -61,7 +61,7 @@ def test_0_published_completely(standin: Standin, tmp_path: Path, database_url: 
     worker = installed(standin, tmp_path, database_url)
     ended = worker.sync()
     assert (ended.code, ended.run["status"], ended.run["exit_code"]) == (0, "published", 0)
-    assert [one for one in ended.run["reasons"] if "check digits" not in one] == []
+    assert [reason for reason in ended.run["reasons"] if "check digits" not in reason] == []
     stored = worker.store.one("SELECT published_at FROM report_run")
     stored = datetime.fromisoformat(stored) if worker.store.is_sqlite else stored
     assert stored == datetime.fromisoformat(ended.run["published_at"])

@@ -54,9 +54,10 @@ def enveloped(ask: Ask) -> Reply:
         "confidentialObjectId": {"type": 1, "value": "r1"},
     }
     privacy = {"privacyType": 1, "privacyLevel": 1, "restrictionDomain": 0, "timeRanges": None}
-    own = safety if ask.area == SAFETY else privacy
+    area_fields = safety if ask.area == SAFETY else privacy
     every = [
-        {"restrictionId": f"{ask.area}-{off_id[:6]}-{n}", **common, **own} for n in range(many)
+        {"restrictionId": f"{ask.area}-{off_id[:6]}-{n}", **common, **area_fields}
+        for n in range(many)
     ]
     pages = -(-many // PAGE)
     document = {
@@ -79,9 +80,9 @@ def spring_page(ask: Ask) -> Reply:
     off_id, query = identifier(ask, "nationalId"), ask.target.partition("?")[2]
     number = int(re.fullmatch(r"page=(\d+)", query)[1])  # type: ignore[index]
     codes = {"confidentialityCode": "NORU"} if ask.area == SAFETY else {"privacyType": "BLOCK"}
-    own = {"patient": {"nationalId": off_id}, "createdTime": "2026-05-06T07:08:09Z", **codes}
+    common = {"patient": {"nationalId": off_id}, "createdTime": "2026-05-06T07:08:09Z", **codes}
     every = [
-        {"uuid": f"{ask.area}-{off_id[:6]}-{n}", **own} for n in range(PERSONS.index(off_id) % 4)
+        {"uuid": f"{ask.area}-{off_id[:6]}-{n}", **common} for n in range(PERSONS.index(off_id) % 4)
     ]
     content, pages = every[PAGE * number : PAGE * (number + 1)], -(-len(every) // PAGE)
     order = {"empty": True, "sorted": False, "unsorted": True}
@@ -105,9 +106,9 @@ def bare(ask: Ask) -> Reply:
     """A list; 204 for no records."""
     off_id, name = identifier(ask, "offId"), "Safety" if ask.area == SAFETY else "Privacy"
     owner = {f"patient{name}Object": {"person": {"offId": off_id}}}
-    own = {"confidentialityCode": "NORU"} if ask.area == SAFETY else {"privacyType": "Block"}
+    codes = {"confidentialityCode": "NORU"} if ask.area == SAFETY else {"privacyType": "Block"}
     many = PERSONS.index(off_id) % 3
-    every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **owner, **own} for n in range(many)]
+    every = [{"id": f"{ask.area}-{off_id[:6]}-{n}", **owner, **codes} for n in range(many)]
     return http(every) if every else http(b"", status="204 No Content")
 
 
