@@ -334,7 +334,7 @@ def test_progress_and_log_have_reason_and_hint(error: AreaError, words: str):
     """At once, and the hint of the verdict if the failure itself has none."""
     failing, runtime = breaker(), FakeRuntime().runtime
     reader = AreaReader(
-        reader=cast("PtsReader", None),
+        pts_reader=cast("PtsReader", None),
         pace=Pace(20, runtime),
         runtime=runtime,
         progress=RunProgress(),

@@ -146,7 +146,7 @@ def _area_reader(
         for area in store.handle.areas
     }
     return AreaReader(
-        reader=reader,
+        pts_reader=reader,
         pace=pace,
         runtime=app.runtime,
         progress=progress,

@@ -4,10 +4,10 @@
                at the end of a pass with failures left, because no other person can disprove them.
     OPEN       No person is read, and no pass ends. One probe is sent at once, then one every ten
                seconds, across all areas.
-    HALF_OPEN  A probe is under way. A successful read closes the breaker. So does a read that was
-               in flight when it opened.
-    GIVEN_UP   A probe failed after the breaker had been open for `sync.patience`, or before any
-               comparable read of this area succeeded. This attempt sends no more requests for the
+    HALF_OPEN  A probe is under way. If it succeeds, the breaker closes. It also closes if a read
+               succeeds that was in flight when it opened.
+    GIVEN_UP   A probe failed after the breaker had been open for `sync.patience`, or although no
+               read of this area has ever succeeded. This attempt sends no more requests for the
                area.
 
 The run continues while one area works. When every area is given up, it ends (`core/verdict.py`).
@@ -108,13 +108,12 @@ class Breaker:
     def succeed(self, person: Person, records: int) -> None:
         """Count a complete read. It clears the earlier failures and closes the breaker.
 
-        If the read has no records, failures about records remain, because most persons have none.
-        The exception is a person with a previous failure: their success clears all failures.
+        A read without records clears failures about records only if its person has failed before.
         """
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
             return
-        # Most persons have no record, so only the change of a failed person proves anything.
+        # Most persons have no record, so an empty read proves nothing about records.
         disproves_all = records or person.person_key in self.failures
         remaining = {
             key: failure
@@ -147,8 +146,9 @@ class Breaker:
             self.failures = {_NO_PERSON: Failure(person, error, until_s)}
             self._open()
             return
-        # PTS has answered this person. A new failure moves to the end of the dict.
+        # The request was sent, so HelseID, TLS and the name server work again.
         self.failures.pop(_NO_PERSON, None)
+        # Removed even if it is added again, because the latest failure must be the last one.
         self.failures.pop(person.person_key, None)
         if self._may_be_personal(error, persons):
             if self.is_open and not self.failures:
@@ -193,7 +193,7 @@ class Breaker:
         return min(_PROBE_INTERVAL_S, self.patience_s / _PROBES_MIN)
 
     def begin_probe(self) -> Person:
-        """The person for the next probe."""
+        """Become half-open, and return the person for the probe."""
         person = self._next_person()
         self._enter(State.HALF_OPEN)
         return person
@@ -242,7 +242,7 @@ class Breaker:
 
     @property
     def errors(self) -> Sequence[WorkerError]:
-        """The failures in a row, latest last."""
+        """The errors of the failures in a row, latest last."""
         return [failure.error for failure in self.failures.values()]
 
     def _are_about_records(self) -> bool:

@@ -1,14 +1,14 @@
 """The effect of a restriction: its group, its beginning and its end.
 
 ``effect_of`` computes the effect once, when a record is read. The store saves it in separate
-columns, so that each SQL statement can use one short condition: it restricts, it has begun, and it
-has not ended.
+columns, so that SQL can test with one short condition whether it restricts now
+(``store.derived.is_active``).
 
 A restriction with an unknown code counts as active, so that no count omits it. It has no group.
 
-A delay in days without a time does not restrict anything yet. It is a rule of a requisition for
-its future result (PTS reference, 3.1). The result gets its own restriction, with the time computed
-by PTS. Counting the rule as well would count the delay twice.
+A delay in days without a time restricts nothing yet. It is a rule on a requisition, for a result
+that does not exist yet (PTS reference, 3.1). The result gets a restriction of its own, with a time
+computed by PTS, so counting the rule as well would count the delay twice.
 """
 
 import enum
@@ -67,7 +67,7 @@ class DelayRule(Value, frozen=True, kw_only=True):
         days: the column with the days of the delay.
         since: the column with the start of these days, if it is known.
         about: the column with the kind of document.
-        results: the kinds of documents that are results. A delay of one of them restricts.
+        results: the kinds of documents that are results. A delay of a result is never a rule.
     """
 
     days: str

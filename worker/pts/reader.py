@@ -35,7 +35,7 @@ class _AreaTemplate(Value, frozen=True, kw_only=True):
 
     Attributes:
         headers: see ``Request``.
-        body_parts: the template of the body, without the identifiers.
+        body_parts: the template of the body, split at the places of the identifier.
     """
 
     contract: AreaContract
@@ -45,8 +45,8 @@ class _AreaTemplate(Value, frozen=True, kw_only=True):
     body_parts: tuple[bytes, ...]
 
     def body(self, off_id: str, page: PageRequest) -> bytes:
-        """The template with the identifier and any continuation."""
-        # The body is encoded once for all persons. Only the identifier differs.
+        """The body with the person's identifier, and with the fields that request the page."""
+        # The template is encoded once for all persons.
         body = msgspec.json.encode(off_id)[1:-1].join(self.body_parts)
         if not page.fields:
             return body
@@ -77,9 +77,9 @@ class PtsReader:
         self._runtime = runtime
 
     @property
-    def stats(self) -> RequestCounts:
+    def counts(self) -> RequestCounts:
         """Counters of the requests sent."""
-        return self._client.stats
+        return self._client.counts
 
     async def ask(self, person: Person, area: str) -> HttpResponse:
         """Send the first request for a person's area, and return the response unchecked.
@@ -87,7 +87,7 @@ class PtsReader:
         Raises:
             AreaError, WorkerError: as ``RetryingClient.send``.
         """
-        request, _ = self._first(person, area)
+        request, _ = self._first_request(person, area)
         return await self._client.send(request)
 
     async def read(
@@ -109,19 +109,19 @@ class PtsReader:
                 certificate is not trusted. A later attempt may succeed.
             WorkerError: the run cannot continue.
         """
-        request, paging = self._first(person, area)
+        request, paging = self._first_request(person, area)
         request.is_single_use, request.probe_interval_s = is_single_use, probe_interval_s
         try:
             # One reservation for all pages, which are parsed one after another.
-            async with self._client.room() as request.share:
+            async with self._client.reserve_memory() as request.share:
                 return await self._read(person, area, request, paging)
         except AreaError as error:
             # The attempts for all pages, because the failure concerns the whole area.
             error.attempts = request.attempts
             raise
 
-    def _first(self, person: Person, area: str) -> tuple[Request, PagingState]:
-        """The request for the first page."""
+    def _first_request(self, person: Person, area: str) -> tuple[Request, PagingState]:
+        """The request for the first page, and the state that finds the next pages."""
         template, off_id = self._templates[area], person.off_id.reveal()
         paging = PagingState(contract=template.contract, url=template.url, off_id=off_id)
         request = Request(

@@ -29,9 +29,9 @@ from worker.http.transport import Transport
 from worker.ports import Runtime
 from worker.pts.pace import Pace
 
-_FAILED_MAX: Final = 20
+_FAILURES_MAX: Final = 20
 """After 20 failed attempts in a row, retries stop until an attempt succeeds."""
-_WAITED_S_MAX: Final = 10.0
+_RETRY_AFTER_S_MAX: Final = 10.0
 """The longest ``Retry-After`` before a retry. A longer one fails the read."""
 _log = structlog.get_logger(__name__)
 
@@ -40,11 +40,11 @@ class Request(msgspec.Struct, kw_only=True):
     """The request for a page of one person's area. The next page changes its URL and body.
 
     Attributes:
-        headers: returns all headers except the authorization. Both are new for each attempt.
+        headers: makes the headers of one attempt, without the authorization.
         share: the memory budget of the response.
         is_single_use: use a new connection for each attempt, and close it afterwards.
-        probe_interval_s: a probe: make one attempt, and repeat it with a new authorization only
-            after this time. 0: no probe.
+        probe_interval_s: above 0 for a probe, which makes one attempt, and repeats it with a new
+            authorization only after this time.
         attempts: number of attempts so far, for all pages.
     """
 
@@ -80,10 +80,10 @@ class RetryingClient:
         self._policy = policy
         self._runtime = runtime
         self._failed_in_a_row = 0
-        self.stats = RequestCounts()
+        self.counts = RequestCounts()
 
-    def room(self) -> AbstractAsyncContextManager[Share]:
-        """Reserve memory for a response before the request is sent (promise 10)."""
+    def reserve_memory(self) -> AbstractAsyncContextManager[Share]:
+        """Reserve memory for the response to a request (promise 10)."""
         return self._transport.budget.share()
 
     async def send(self, request: Request) -> HttpResponse:
@@ -111,15 +111,15 @@ class RetryingClient:
                     raise
                 _log.debug("pts.retry", reason=error.message, attempt=attempt, wait_s=wait_s)
                 await self._runtime.sleep(wait_s)
-                if self._failed_in_a_row >= _FAILED_MAX:
+                if self._failed_in_a_row >= _FAILURES_MAX:
                     raise  # other requests failed during the wait: PTS may be down
             attempt += 1
 
     def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
         """Seconds before the next attempt. None if there is no retry."""
         # Waiting would block this reader. A later pass reads the person again.
-        is_late = isinstance(error, LateError) or error.retry_after_s > _WAITED_S_MAX
-        if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILED_MAX:
+        is_late = isinstance(error, LateError) or error.retry_after_s > _RETRY_AFTER_S_MAX
+        if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILURES_MAX:
             return None
         jitter = self._runtime.uniform()
         return wait_before_retry(self._policy, attempt, error.retry_after_s, jitter)
@@ -128,13 +128,13 @@ class RetryingClient:
         """Send the request. Repeat it at once while a new authorization can help."""
         refusals = 0
         while True:
-            token, connection = await self._turn(request)
-            self.stats.requests += 1
-            self.stats.retries += is_retry or refusals > 0
+            token, connection = await self._wait_for_turn(request)
+            self.counts.requests += 1
+            self.counts.retries += is_retry or refusals > 0
             request.attempts += 1
             response = await self._post(request, token, connection)
             if not is_denial(response.status):
-                self._judge(request, response, is_retry=is_retry)
+                self._report_to_pace(request, response, is_retry=is_retry)
                 return response
             refusals += 1
             if refusal := self._authorizer.refusal(token, response, refusals):
@@ -144,27 +144,27 @@ class RetryingClient:
             if request.probe_interval_s:
                 await self._runtime.sleep(request.probe_interval_s)
 
-    async def _turn(self, request: Request) -> tuple[Token, Connection]:
+    async def _wait_for_turn(self, request: Request) -> tuple[Token, Connection]:
         """Wait for the rate limit. Returns a token and a connection that are valid now."""
-        token, connection = await self._prepared(request)
-        # Token and connection come first: a slow HelseID must not use up tokens of the bucket.
+        # Both come before the lock, so that a slow HelseID does not block the other requests.
+        token, connection = await self._token_and_connection(request)
         async with self._pace.turn:
             await self._pace.wait()
             while not (connection.is_open and token is self._authorizer.tokens.current):
                 # Both may have expired in a long wait.
-                token, connection = await self._prepared(request, connection)
+                token, connection = await self._token_and_connection(request, connection)
                 await self._pace.wait()
             self._pace.sent()
             return token, connection
 
-    async def _prepared(
+    async def _token_and_connection(
         self, request: Request, connection: Connection | None = None
     ) -> tuple[Token, Connection]:
         token, url = await self._authorizer.tokens.token(), request.url
         if connection is None or not connection.is_open:
-            # A confirming read must not reach the same replica or proxy as the first read.
-            idle = None if request.is_single_use else self._transport.idle(url)
             is_single_use = request.is_single_use
+            # A confirming read must not reach the same replica or proxy as the first read.
+            idle = None if is_single_use else self._transport.idle(url)
             connection = idle or await self._transport.connect(url, is_single_use=is_single_use)
         return token, connection
 
@@ -180,11 +180,11 @@ class RetryingClient:
         self._authorizer.learn(request.url, response)
         return response
 
-    def _judge(self, request: Request, response: HttpResponse, *, is_retry: bool) -> None:
+    def _report_to_pace(self, request: Request, response: HttpResponse, *, is_retry: bool) -> None:
         """Report a response to the pace.
 
         Raises:
-            TransientError: it is a failed attempt.
+            TransientError: the attempt failed.
         """
         status, is_failed = response.status, is_transient(response.status)
         # Retry-After of a success or a rejection is no reason to wait.

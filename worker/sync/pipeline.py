@@ -126,7 +126,7 @@ class Pipeline:
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](BATCH_PERSONS)
         async with reads, anyio.create_task_group() as writing:
             writing.start_soon(self._run_task, self._write, reads, pass_)
-            # Leaving this block ends the stream, so that the writer writes the last batch.
+            # Closing the stream lets the writer finish.
             with reads_in:
                 await self._read(reads_in, pass_)
 
@@ -164,7 +164,7 @@ class Pipeline:
                 del self.producer.pending[task.person.person_key]
 
     async def _outcome(self, task: PersonTask, name: str, pass_: Pass) -> AreaRead | None:
-        """An area of a person, or its failure. None if the failure of an earlier pass remains."""
+        """The read of an area, or its failure. None if the failure of an earlier pass remains."""
         try:
             return await self._read_area(task, name, pass_)
         except NotAskedError as error:

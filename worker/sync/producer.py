@@ -29,10 +29,10 @@ CHUNK_PERSONS: Final = 250
 
 
 class PersonTask(Value, frozen=True, kw_only=True):
-    """A person and their areas to read.
+    """A person and the areas to read.
 
     Attributes:
-        areas: drafts by area.
+        areas: the areas to read, with their drafts.
         gaps: all areas that an earlier pass of this attempt could not read.
     """
 
@@ -61,9 +61,6 @@ class Producer(msgspec.Struct, kw_only=True):
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
         """Send a task for each person that this pass reads.
 
-        If a person was read in an earlier pass and has left the roster since, their published
-        state is unchanged.
-
         Raises:
             RosterError: the roster cannot be read.
         """
@@ -79,10 +76,10 @@ class Producer(msgspec.Struct, kw_only=True):
                         await tasks.send(task)
 
     def _halves(self, pass_: Pass) -> Sequence[int | None]:
-        """Split the persons of a resumed run into two halves, differently in each attempt.
+        """The halves in which this pass reads the roster, or None for all persons at once.
 
-        If the response for one person always crashes the process, other persons come first in the
-        next attempt, so each attempt makes progress.
+        A resumed run is split differently in each attempt. So if the response for one person always
+        crashes the process, each attempt still reads other persons before it.
         """
         return (0, 1) if pass_.number == 1 and self.store.handle.is_continued else (None,)
 

@@ -32,7 +32,7 @@ class AreaReader:
         wait_s_max: `sync.retry_after_max`.
     """
 
-    reader: PtsReader
+    pts_reader: PtsReader
     pace: Pace
     runtime: Runtime
     progress: RunProgress
@@ -61,7 +61,7 @@ class AreaReader:
         """Read an area completely.
 
         Args:
-            is_first_pass: a later pass can read an area that is skipped now.
+            is_first_pass: skip the area during an outage, because a later pass can read it.
             is_second_read: use a new connection.
 
         Raises:
@@ -78,8 +78,8 @@ class AreaReader:
     async def _admit(self, breaker: Breaker, *, is_first_pass: bool) -> None:
         """Wait until the breaker is closed.
 
-        In the first pass, an outage of one area does not delay the other area. The second pass
-        reads the skipped areas.
+        In the first pass, an outage of one area does not delay the other: the area is skipped, and
+        the second pass reads it.
         """
         while breaker.is_open:
             others = (other.state for other in self.breakers.values())
@@ -104,7 +104,7 @@ class AreaReader:
             is_single_use, probe_interval_s: see ``Request``.
         """
         try:
-            read = await self.reader.read(
+            read = await self.pts_reader.read(
                 person,
                 breaker.area,
                 is_single_use=is_single_use,
@@ -156,7 +156,7 @@ class AreaReader:
             raise self._verdict(*self.breakers.values())
 
     async def _until_due(self, breaker: Breaker) -> None:
-        """Wait until the breaker is open, and a person may be probed (``Retry-After``)."""
+        """Wait until the breaker is open and ``Retry-After`` permits a probe."""
         while not breaker.is_open or breaker.probe_wait_s() > 0:
             # Not under the lock: the wait of one area must not delay the probes of the other.
             limit_s = breaker.probe_wait_s() if breaker.is_open else math.inf

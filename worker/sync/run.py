@@ -19,7 +19,7 @@ from worker.store.runs.run_store import RunStore
 from worker.sync.pipeline import Pipeline
 
 _VERDICTS: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
-"""Exit codes by which a run judges PTS."""
+"""Exit codes for which PTS or HelseID is the cause."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,15 +49,15 @@ class Run:
         Raises:
             LeaseLostError: another process took the lease, so nothing more may be written.
         """
-        handle, is_sync = self.store.handle, self.store.handle.kind == RunKind.SYNC
+        handle = self.store.handle
         self._began_at = self.runtime.now()
         log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         try:
             await self._read()
             # A sync without reads is published as well: it may mark persons as departed.
-            if not (is_sync or self.progress.persons_asked):
+            if handle.kind == RunKind.BACKFILL and not self.progress.persons_asked:
                 return await self._abandon()
-            return await self._publish(is_full_roster=is_sync and not self.progress.roster_faults)
+            return await self._publish()
         # Without the lease, not even the end of the run may be recorded.
         except LeaseLostError:
             raise
@@ -66,7 +66,7 @@ class Run:
 
     async def _read(self) -> None:
         reader = self.pipeline.reader
-        self.progress.slowness, self.progress.sent = reader.slowness, reader.reader.stats
+        self.progress.slowness, self.progress.sent = reader.slowness, reader.pts_reader.counts
         try:
             await self.pipeline.work()
         finally:
@@ -77,7 +77,7 @@ class Run:
 
     # --- how it ends ---
 
-    async def _publish(self, *, is_full_roster: bool) -> RunReport:
+    async def _publish(self) -> RunReport:
         limits = GuardLimits(
             max_removed_share=self.settings.max_removed_share,
             min_completeness=self.settings.min_completeness,
@@ -87,7 +87,9 @@ class Run:
         is_sync = self.store.handle.kind == RunKind.SYNC
         new_persons = 0 if is_sync else await self.store.new_persons()
         publication = await self.store.publish(
-            limits, is_full_roster=is_full_roster, progress=self.progress
+            limits,
+            is_full_roster=is_sync and not self.progress.roster_faults,
+            progress=self.progress,
         )
         return self._report(
             RunStatus.PUBLISHED,
@@ -98,7 +100,7 @@ class Run:
                 self.pipeline.producer.roster.unknown_columns,
                 judges_departures=is_sync,
             ),
-            _on_no_roster(new_persons),
+            _not_on_roster(new_persons),
             *publication.warnings,
             publication.drift,
             published_at=publication.published_at,
@@ -173,8 +175,8 @@ class Run:
         )
 
 
-def _on_no_roster(new_persons: int) -> str:
-    """The reason about persons that a backfill has added. Empty if there are none."""
+def _not_on_roster(new_persons: int) -> str:
+    """The warning about persons that a backfill has added. Empty if there are none."""
     if not new_persons:
         return ""
     return (

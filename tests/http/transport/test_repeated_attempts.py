@@ -14,7 +14,7 @@ async def test_a_fresh_proof_for_each_attempt(bad):
     async with reading(bad, bad, page(1)) as it:
         await it.read()
     assert it.proofs == ["proof-1", "proof-2", "proof-3"]
-    assert (it.reader.stats.requests, it.reader.stats.retries) == (3, 2)
+    assert (it.reader.counts.requests, it.reader.counts.retries) == (3, 2)
     assert it.fake.waits_s == [0.25, 0.5]  # jitter 0.5 of 0.5 s, then of 1 s
 
 
@@ -56,7 +56,7 @@ async def test_a_refusal_is_repeated_at_once():
         it.authorizer.repeats = 2
         await it.read()
     assert (it.proofs, it.fake.waits_s) == (["proof-1", "proof-2"], [])
-    assert (it.reader.stats.requests, it.reader.stats.retries) == (2, 1)
+    assert (it.reader.counts.requests, it.reader.counts.retries) == (2, 1)
     assert it.authorizer.learned == 2, "also of a refusal, whose nonce the repetition needs"
 
 
