@@ -27,7 +27,7 @@ from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import Request, RetryingClient
 from worker.store.database import Database
-from worker.store.identity import check_identity
+from worker.store.identity import establish_identity
 from worker.store.runs.lease import held_lease
 from worker.store.runs.run_store import RunStore, open_run_store
 from worker.sync.pipeline import BATCH_PERSONS
@@ -200,11 +200,11 @@ async def night(
 
 async def _apply(store: RunStore, reads: Sequence[PersonRead]) -> None:
     """Write them, some after a second read that holds the same."""
-    waiting = await store.apply(reads)
+    waiting = await store.write_reads(reads)
     if waiting:
         again = [read for read in reads if read.person.person_key in waiting]
         drafts = await store.drafts([read.person for read in again], pass_number=2)
-        await store.apply(
+        await store.write_reads(
             [_read_again(read, drafts[read.person.person_key], store.confirm) for read in again],
             pass_number=2,
         )
@@ -225,7 +225,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database))
-            await check_identity(lease, pseudonyms(_KEY))
+            await establish_identity(lease, pseudonyms(_KEY))
             store = await open_run_store(
                 lease,
                 kind=RunKind.SYNC,

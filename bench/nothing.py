@@ -37,14 +37,16 @@ class Nothing:
         """None."""
         return {}
 
-    async def not_sent(self, _person_keys: Sequence[str]) -> None:
+    async def mark_not_sent(self, _person_keys: Sequence[str]) -> None:
         """Nobody is known."""
 
-    async def chosen(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+    async def chosen_areas(
+        self, _person_keys: Sequence[str]
+    ) -> Mapping[str, frozenset[str]] | None:
         """Everyone."""
         return None
 
-    async def due(self, _later: Pass) -> int:
+    async def count_due(self, _pass: Pass) -> int:
         """Nobody."""
         return 0
 
@@ -52,7 +54,7 @@ class Nothing:
         """None."""
         return ()
 
-    async def apply(
+    async def write_reads(
         self,
         batch: Sequence[PersonRead],
         *,

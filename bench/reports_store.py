@@ -77,7 +77,7 @@ async def _runs_before(connection: AsyncConnection, first: int) -> None:
     rows = []
     for number in range(1, first):
         at = now - timedelta(days=first - number)
-        times = dict.fromkeys(("started_at", "attempt_at", "finished_at", "published_at"), at)
+        times = dict.fromkeys(("started_at", "finished_at", "published_at"), at)
         rows.append(
             {
                 "kind": "sync",

@@ -1,4 +1,4 @@
-"""Runs the migrations, on the connection handed in or on the configured database."""
+"""Runs the migrations, on the connection of ``db upgrade`` or on the configured database."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,16 +9,16 @@ from alembic import context
 from sqlalchemy import Connection, column, delete, insert, table, text
 from sqlalchemy.schema import CreateView, DropView
 
-from worker.store.derived import derive_again
+from worker.store.derived import correct_derived
 from worker.store.schema.tables import VERSIONS
 from worker.store.schema.upgrade import HEAD
 from worker.store.schema.views import view_definitions
 
 LOCK = 0x7074735F7570
-"""PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
+"""The key of PostgreSQL's advisory lock for an upgrade: ``pts_up`` in ASCII."""
 LOCK_TIMEOUT_S = 10
 _ROWS = 1_000_000
-"""The number of rows that SQLite assumes of a table without statistics."""
+"""SQLite's own estimate for a table without statistics."""
 _STATISTICS = table("sqlite_stat1", column("tbl"), column("idx"), column("stat"))
 _ROWS_PER_KEY = {
     ("person", "ix_person_local_ref"): "1",
@@ -27,7 +27,7 @@ _ROWS_PER_KEY = {
     (version.name, f"ix_{version.name}_person_id_restriction_id"): "2 1"
     for version in VERSIONS.values()
 }
-"""By table and index: rows for each value of its first column, of its first two, and so on."""
+"""By table and index: the rows for each value of its first column, then of its first two."""
 _GRANTS = """
     SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
         || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
@@ -44,13 +44,13 @@ _GRANTS = """
     WHERE c.oid = to_regclass(:view) AND a.grantee <> c.relowner
     ORDER BY 1
 """
-"""PostgreSQL: the statements that grant again what others may do with a view."""
+"""PostgreSQL: the GRANT statements for the current privileges of other roles on a view."""
 
 
 def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
-    """The GRANT statements that give others again what they may do with these views.
+    """The GRANT statements that restore the privileges of other roles on these views.
 
-    On PostgreSQL alone; a view that does not exist yet has none. Its owner needs no grant.
+    PostgreSQL only. A view that does not exist yet has no privileges.
     """
     return [
         statement
@@ -60,15 +60,15 @@ def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
 
 
 def set_statistics(connection: Connection) -> None:
-    """Tell SQLite's planner how few rows of our tables a person has.
+    """Give SQLite's planner fixed statistics: a person has only one or two rows in a table.
 
-    SQLite assumes a million rows of a table that was never analysed, and ten for each value of an
-    index. So it read a view from end to end where a short list of references was joined with it,
-    and looked each row up in the list. With these statistics it begins with the list. They are
-    fixed, so that the plans of a database do not change with its contents. ``ANALYZE`` replaces
-    them. A migration may have made a table anew and dropped them.
+    For a table that was never analysed, SQLite assumes a million rows, and ten rows for each value
+    of an index. So if a short list of references is joined with a view, it reads the whole view and
+    looks up each row in the list. With these statistics it starts with the list. They are fixed, so
+    that plans do not change with the contents of a database, until the operator runs ``ANALYZE``.
+    A migration that recreates a table drops them, so each upgrade sets them again.
     """
-    connection.execute(text("ANALYZE sqlite_schema"))  # creates the table, and counts nothing
+    connection.execute(text("ANALYZE sqlite_schema"))  # creates the table without counting rows
     for (name, index), rows in _ROWS_PER_KEY.items():
         connection.execute(delete(_STATISTICS).where(_STATISTICS.c.idx == index))
         row = {"tbl": name, "idx": index, "stat": f"{_ROWS} {rows}"}
@@ -76,32 +76,32 @@ def set_statistics(connection: Connection) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run all steps in the caller's transaction. The views are dropped before, created after."""
+    """Run the migrations in the caller's transaction, and recreate the views."""
     dialect = connection.dialect.name
     views = [CreateView(query, name) for name, query in view_definitions(dialect).items()]
     granted: Sequence[str] = ()
     if dialect == "postgresql":
-        # Of the transaction and not of the session, which a pooler gives to another client.
+        # For the transaction only, because a pooler passes the session on to another client.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
         granted = grants_on(connection, [view.table.name for view in views])
-    for view in views:  # none may stand in the way of a changed table
+    for view in views:  # a table cannot change while a view depends on it
         connection.execute(DropView(view.table, if_exists=True))
     context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
-    if context.get_context().get_current_revision() == HEAD:  # `alembic` may stop before it
+    if context.get_context().get_current_revision() == HEAD:  # `alembic upgrade` may stop earlier
         for view in views:
             connection.execute(view)
         for grant in granted:
             connection.execute(text(grant))
-        derive_again(connection)  # this release may know more codes than the last one
+        correct_derived(connection)  # this release may know more codes than the last one
         if dialect == "sqlite":
             set_statistics(connection)
 
 
 async def on_configured_database() -> None:
-    """For the ``alembic`` command itself."""
+    """Migrate the configured database, for the ``alembic`` command."""
     from worker.config import load
     from worker.config.needs import database_url
     from worker.ports import real_runtime
@@ -120,8 +120,8 @@ async def on_configured_database() -> None:
         )
 
 
-given = context.config.attributes.get("connection")
-if given is None:
+upgrade_connection = context.config.attributes.get("connection")
+if upgrade_connection is None:
     anyio.run(on_configured_database)
 else:
-    migrate(given)
+    migrate(upgrade_connection)

@@ -11,12 +11,11 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
 KEPT_DAYS = 90
-"""A row of the access log can be deleted after that time. Retention deletes much later, so it needs
-no way around the triggers."""
+"""The triggers refuse to delete younger rows of the access log. Retention deletes much later."""
 LOGGED = ("access_id", "accessed_at", "os_user", "login_user", "host", "command", "purpose")
 NEW, OLD = (", ".join(f"{row}.{name}" for name in LOGGED) for row in ("NEW", "OLD"))
 SQLITE = (
-    # `erase` removes the person from a row. Nothing else changes.
+    # Only the update of `erase` is allowed, which removes the person from a row.
     f"""
     CREATE TRIGGER access_log_no_update BEFORE UPDATE ON access_log
     WHEN NEW.person_key IS NOT NULL OR ({NEW}) IS NOT ({OLD})
@@ -27,7 +26,7 @@ SQLITE = (
     WHEN OLD.accessed_at > strftime('%Y-%m-%dT%H:%M:%f', 'now', '-{KEPT_DAYS} days')
     BEGIN SELECT RAISE(ABORT, 'access_log is append-only'); END
     """,
-    # REPLACE deletes without firing a trigger, so a row number that exists is refused as well.
+    # REPLACE deletes a row without firing a trigger, so an id that exists is refused as well.
     """
     CREATE TRIGGER access_log_no_replace BEFORE INSERT ON access_log
     WHEN EXISTS (SELECT 1 FROM access_log WHERE access_id = NEW.access_id)
@@ -113,7 +112,6 @@ def create_runs():
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("attempt_at", TIME, nullable=False),
         sa.Column("progressed_at", TIME),
         sa.Column("exit_code", sa.Integer()),
         sa.Column("reason", sa.Text()),

@@ -64,7 +64,7 @@ async def test_retention_forgets_old_rows_in_steps(sqlite_url, monkeypatch):
         lease = await world.lease()
         assert await purge(lease, versions=None, is_stopping=lambda: True) == Purged()
         before = world.fake.now() - timedelta(days=100)
-        assert await purge(lease, versions=None, until=before) == Purged(accesses=1)
+        assert await purge(lease, versions=None, last_sync_at=before) == Purged(accesses=1)
         assert await purge(lease, versions=None) == Purged(accesses=2)
         assert await purge(lease, versions=None) == Purged()
         assert await world.rows("SELECT count(*) FROM access_log") == [(2,)]

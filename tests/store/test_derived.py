@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.report.stores import ANY, privacy, safety, seen
 from tests.support.store_world import read, world_on
-from worker.store.derived import count_outdated, derive_again
+from worker.store.derived import correct_derived, count_outdated
 from worker.store.schema.upgrade import upgrade
 
 CLOSED = (
@@ -94,6 +94,6 @@ async def test_the_correction_counts_its_rows(sqlite_url):
         await world.rows_written("UPDATE patient_safety_version SET restricts = false")
 
         async def work(connection) -> int:
-            return int(await connection.run_sync(derive_again))
+            return int(await connection.run_sync(correct_derived))
 
         assert await world.database.write(work) == 1

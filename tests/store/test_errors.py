@@ -12,7 +12,7 @@ from tests.support.clock import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode, RosterError, UnavailableError
 from worker.roster.query import QueryRoster
 from worker.store.database import open_database
-from worker.store.errors import ErrorClass, class_of, described
+from worker.store.errors import ErrorClass, class_of, worker_error
 from worker.store.schema.upgrade import upgrade
 
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
@@ -58,7 +58,7 @@ def of_sqlite(code: int) -> Exception:
 def test_what_may_pass(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
     assert class_of(fault) == ErrorClass.RETRY
-    assert described(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
+    assert worker_error(fault, SERVER).exit_code == ExitCode.UNAVAILABLE
 
 
 STARTING = "DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$"
@@ -99,7 +99,7 @@ async def test_a_roster_query_that_fails_while_it_streams(postgresql_url: str):
 )
 def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
     """78 with the role, the database and what to do, and never the password."""
-    ending = described(fault, SERVER)
+    ending = worker_error(fault, SERVER)
     assert ending.exit_code == ExitCode.CONFIGURATION
     assert says in ending.message
     assert ending.hint
@@ -109,8 +109,8 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
 def test_a_password_that_is_not_configured():
     """The hint says where it belongs."""
     without = make_url("postgresql://nightly@db.example/pts")
-    assert "set database.password_file" in described(of_postgresql("28P01"), without).hint
-    assert "no password" not in described(of_postgresql("28P01"), SERVER).hint
+    assert "set database.password_file" in worker_error(of_postgresql("28P01"), without).hint
+    assert "no password" not in worker_error(of_postgresql("28P01"), SERVER).hint
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_password_that_is_not_configured():
 )
 def test_what_somebody_must_mend_of_a_file(code: int, says: str):
     """78 with the path and what to do."""
-    ending = described(of_sqlite(code), FILE)
+    ending = worker_error(of_sqlite(code), FILE)
     assert ending.exit_code == ExitCode.CONFIGURATION
     assert f"{FILE.database}" in ending.message
     assert says in ending.message
@@ -172,7 +172,7 @@ def test_what_is_ours(fault: Exception):
 def test_no_value_of_a_row_is_in_a_message(words: str):
     """Drivers repeat values, in parentheses, quotes or as numbers, and rows in further lines."""
     fault = DBAPIError("SELECT 1", {}, asyncpg.PostgresError.new({"C": "53100", "M": words}))
-    message = described(fault, SERVER).message
+    message = worker_error(fault, SERVER).message
     assert not any(value in message for value in ("16858399649", "Kari", "9649713"))
 
 

@@ -27,7 +27,7 @@ async def forget(world: World, *, versions: float | None = None, ago: float = 0)
     """Purge what is older than so many days; the sync before was published some days ago."""
     kept = None if versions is None else timedelta(days=versions)
     until = world.fake.now() - timedelta(days=ago)
-    return await purge(await world.lease(), versions=kept, until=until)
+    return await purge(await world.lease(), versions=kept, last_sync_at=until)
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:

@@ -70,7 +70,7 @@ async def test_what_needs_a_second_read(world, now, before, waits):
         await attempt.write(read(world, *before))
     assert await attempt.apply(read(world, *now)) == ({now[0]} if waits else set())
     await attempt.write(read(world, *now))
-    assert await attempt.store.due(a_pass(attempt, 3, outages=AREAS)) == 0
+    assert await attempt.store.count_due(a_pass(attempt, 3, outages=AREAS)) == 0
 
 
 @pytest.mark.promise("1")
@@ -102,14 +102,17 @@ async def test_a_second_read_that_fails(world):
     """The first read stays and the third pass may confirm it; otherwise the area is failed."""
     attempt = await world.begin()
     assert await attempt.apply(read(world, "a"), read(world, "k", *OTHERS)) == {"a"}
-    assert await attempt.store.due(a_pass(attempt, 2)) == 1
-    await attempt.store.apply([failed(world, "a")], pass_number=2)
+    assert await attempt.store.count_due(a_pass(attempt, 2)) == 1
+    await attempt.store.write_reads([failed(world, "a")], pass_number=2)
     (draft,) = (await attempt.drafts("a", pass_number=3)).values()
     assert (draft.areas[SAFETY].first is not None, draft.areas[SAFETY].records) == (True, 0)
     assert draft.areas[SAFETY].failure == FailureKind.TRANSIENT
     for areas, outages, persons in ((AREAS, AREAS, 1), (AREAS, (), 1), ((), AREAS, 0)):
         later = a_pass(attempt, 3, areas=areas, outages=outages)
-        assert (await attempt.store.due(later), bool(later.due(draft))) == (persons, persons > 0)
+        assert (await attempt.store.count_due(later), bool(later.due(draft))) == (
+            persons,
+            persons > 0,
+        )
     assert [(one.area, one.persons) for one in await attempt.store.failures()] == [(SAFETY, 1)]
     assert await attempt.publish() == 3
     found = await world.rows(
@@ -158,4 +161,7 @@ async def test_a_person_who_is_told_to_wait(world, number, outages, waited_s, is
     assert draft.areas[SAFETY].retry_at == retry_at
     at = START + timedelta(seconds=waited_s)
     later = a_pass(attempt, number, outages=outages, at=at)
-    assert ([*later.due(draft)], await attempt.store.due(later)) == ([SAFETY] * is_due, is_due)
+    assert ([*later.due(draft)], await attempt.store.count_due(later)) == (
+        [SAFETY] * is_due,
+        is_due,
+    )

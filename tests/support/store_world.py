@@ -137,15 +137,15 @@ class RunAttempt:
 
     async def apply(self, *reads: PersonRead) -> frozenset[str]:
         """One transaction, and nothing after it: the persons who wait for a second read."""
-        return await self.store.apply(reads)
+        return await self.store.write_reads(reads)
 
     async def write(self, *reads: PersonRead) -> None:
         """Write persons; those who need it after a second read, which holds what the first held."""
-        waiting = await self.store.apply(reads)
+        waiting = await self.store.write_reads(reads)
         if waiting:
             again = [read for read in reads if read.person.person_key in waiting]
             first = await self.unconfirmed(*waiting)
-            assert not await self.store.apply(
+            assert not await self.store.write_reads(
                 [self._read_again(read, first[read.person.person_key]) for read in again],
                 pass_number=2,
             )

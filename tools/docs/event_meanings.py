@@ -16,7 +16,7 @@ MEANINGS: Final = {
     "breaker.probe_failed": "A probe of an open circuit breaker failed.",
     "database.not_encrypted": "The connection to PostgreSQL is not encrypted (`sslmode=disable`).",
     "database.retry": "The database is unavailable. The transaction is retried.",
-    "drafts.not_forgotten": "The drafts of a run could not be deleted. The next run deletes them.",
+    "drafts.not_deleted": "The drafts of a run could not be deleted. The next run deletes them.",
     "helseid.attempt_failed": "A call to HelseID failed and is repeated.",
     "helseid.call_denied": "PTS refused a token or its DPoP proof.",
     "helseid.clock_off": "The clock differs from HelseID's by more than 5 s.",

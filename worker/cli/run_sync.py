@@ -18,7 +18,7 @@ from worker.ports import Roster
 from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
 from worker.roster.csv_file import CsvRoster
-from worker.store.identity import check_identity, check_service
+from worker.store.identity import establish_identity, establish_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
 from worker.store.runs.run_store import Choice, RunStore, open_run_store
@@ -74,9 +74,9 @@ async def run_sync(
         lease = await stack.enter_async_context(
             held_lease(database, ttl_s=app.settings.lease.ttl_s, wait_s=request.wait_s, stop=stop)
         )
-        await check_identity(lease, identity)
+        await establish_identity(lease, identity)
         service = service_of(app.base_url())
-        await check_service(lease, service, is_accepted=request.accept_service)
+        await establish_service(lease, service, is_accepted=request.accept_service)
         reader = await stack.enter_async_context(app.reader(pace, contract))
         store = await open_run_store(
             lease,
@@ -171,7 +171,7 @@ async def _apply_retention(
     # The run is published, and the next run tries again.
     retention, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=retention, until=until, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=retention, last_sync_at=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from worker.core.database_urls import TLS_PARAMETERS
 from worker.errors import StoppedError, WorkerError
 from worker.ports import Runtime
-from worker.store.errors import ErrorClass, class_of, described, plain_reason
-from worker.store.sqlite import WRITE, configure_connections, require_place
+from worker.store.errors import ErrorClass, class_of, plain_reason, worker_error
+from worker.store.sqlite import WRITE, configure_connections, require_safe_path
 from worker.tls import PostgresTls, open_tls
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Database:
         gate: limits concurrent writes.
         limit_s: how long a server may take over a transaction.
         stop: when set, waiting for an unavailable database ends.
-        given_up: the reason, after patience ran out. Later calls fail without waiting.
+        given_up: the error after which later calls fail without waiting, once patience ran out.
     """
 
     engine: AsyncEngine
@@ -147,7 +147,7 @@ class Database:
                 if meaning == ErrorClass.INTERNAL:
                     raise
                 if meaning == ErrorClass.OPERATOR:
-                    raise described(error, self.engine.url) from error
+                    raise worker_error(error, self.engine.url) from error
                 since_s = min(since_s, now_s)
                 left_s = self.patience_s - (now_s - since_s)
                 if self.stop.is_set() or left_s < _FIRST_PAUSE_S:
@@ -158,7 +158,7 @@ class Database:
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
     def _give_up(self, error: Exception) -> WorkerError:
-        ending = described(error, self.engine.url)
+        ending = worker_error(error, self.engine.url)
         if self.stop.is_set():
             ending = StoppedError(
                 f"stopped while waiting for the database ({plain_reason(error)})",
@@ -184,22 +184,22 @@ class Database:
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
-        """End the block after ``limit_s``, or soon after a stop, if the server does not answer.
+        """Cancel the block after ``limit_s``, or soon after a stop was requested.
 
         Raises:
-            TimeoutError: it was ended, and its connection closed.
+            TimeoutError: the block was cancelled, and its connection closed.
         """
 
-        async def hurry() -> None:
+        async def shorten_after_stop() -> None:
             await self.stop.wait()
             scope.deadline = min(scope.deadline, anyio.current_time() + _STOPPED_S)
 
         with anyio.fail_after(self.limit_s) as scope:
-            hurrying = asyncio.get_running_loop().create_task(hurry())
+            watching = asyncio.get_running_loop().create_task(shorten_after_stop())
             try:
                 yield
             finally:
-                hurrying.cancel()
+                watching.cancel()
 
 
 async def execute(connection: AsyncConnection, statement: Executable) -> int:
@@ -258,7 +258,7 @@ async def open_database(
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:
     path = Path(url.database or "")
-    require_place(path, is_group_readable=is_group_readable)
+    require_safe_path(path, is_group_readable=is_group_readable)
     engine = _engine(url, connect_args={"timeout": min(_BUSY_S_MAX, patience_s)})
     configure_connections(engine, is_group_readable=is_group_readable)
     return Database(engine=engine, gate=anyio.Semaphore(1), patience_s=patience_s, **common)

@@ -29,17 +29,14 @@ def derived_columns(area: ResourceArea, values: Mapping[str, Any]) -> dict[str, 
     Args:
         values: the area's typed columns, by name.
     """
-    rule = area.effect
-    sources = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
-    counted = {name: _counted(sources[name], values[sources[name]]) for name in fact_columns(area)}
-    return effect_of(rule, values)._asdict() | counted
+    facts = {
+        name: _fact_value(source, values[source]) for name, source in fact_columns(area).items()
+    }
+    return effect_of(area.effect, values)._asdict() | facts
 
 
-def _counted(column: str, value: ColumnValue) -> str:
-    """The value by which facts count a code.
-
-    Facts stay for ever, so they contain no text from PTS that could name a person.
-    """
+def _fact_value(column: str, value: ColumnValue) -> str:
+    """The value by which facts count a code. An unknown one could be text that names a person."""
     if not value:
         return ""
     return str(value) if value in _known_codes(column) else OTHER
@@ -66,7 +63,7 @@ def is_active(version: Any, at: Any) -> ColumnElement[bool]:
     )
 
 
-def derive_again(connection: Connection) -> int:
+def correct_derived(connection: Connection) -> int:
     """Correct the derived columns that differ from the rules, in the caller's transaction.
 
     Returns:

@@ -38,7 +38,7 @@ def insert_rows(
     time, because SQLAlchemy prepares the parameters of each.
 
     Args:
-        names: the columns that differ by row. None of them is binary.
+        names: the columns that differ by row. On SQLite none may be binary.
         fixed: the columns that are the same in all rows.
     """
     if dialect == SQLITE:
@@ -146,8 +146,8 @@ def prepare_publication(connection: sa.Connection, drafts: Sequence[sa.Table]) -
     """Give PostgreSQL's planner the statistics and the memory that a publication needs.
 
     Autovacuum runs once a minute, so the drafts may have no statistics yet. The facts group all
-    open versions, which needs temporary files with the default of 4 MB. SQLite finds drafts by
-    their key, which begins with the run.
+    open versions, which needs temporary files with the default of 4 MB. SQLite needs neither: it
+    finds drafts by their key, which begins with the run.
     """
     if connection.dialect.name == POSTGRESQL:
         analyse(connection, drafts)

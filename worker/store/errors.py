@@ -30,17 +30,17 @@ _RESTORE: Final = (
     "check database.url, and decompress a compressed file (`gunzip`); if neither helps, restore "
     'a backup (docs/database.md, "Database errors")'
 )
-_MODES: Final = (
+_FILE_ACCESS: Final = (
     "allow this account to write the file, and to create files in its folder, where SQLite keeps "
     "its log; the disk must be writable"
 )
-_OTHER_OBJECTS: Final = (
+_CHANGED_SCHEMA: Final = (
     "run `pts-worker db upgrade`, which makes the views of this version; if the error stays, undo "
     "manual changes such as a trigger, or restore from a backup "
     '(docs/database.md, "Database errors")'
 )
 _RETRY_FILE: Final = "another program may have locked the file, or its disk may be faulty"
-_ROOM: Final = "free space on its disk, and run again"
+_FREE_SPACE: Final = "free space on its disk, and run again"
 _RETRY_SERVER: Final = (
     "check that the server is running and has free disk space, and check the host and port in "
     "database.url"
@@ -55,7 +55,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], ErrorClass | _OperatorFix]] = {
     # A retry would send the same values.
     ("22", "23", sqlite3.SQLITE_CONSTRAINT): ErrorClass.INTERNAL,
     ("sqlalchemy.IntegrityError", "sqlalchemy.DataError", "asyncpg.DataError"): ErrorClass.INTERNAL,
-    # The whole class. The hint for a missing password is chosen later (``_LOGIN_REFUSED``).
+    # All codes of class 28. If no password is configured, the hint is ``_LOGIN_HINT``.
     ("28",): (
         "{role} is refused by {database}",
         "check the user in database.url, database.password_file and the server's pg_hba.conf",
@@ -95,13 +95,13 @@ _TABLE: Final[Mapping[tuple[str | int, ...], ErrorClass | _OperatorFix]] = {
     ),
     (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH): (
         "the database file {path} cannot be opened",
-        _MODES,
+        _FILE_ACCESS,
     ),
-    (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _MODES),
-    # For 42501 the entry above is used: the whole SQLSTATE is looked up before its class.
+    (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _FILE_ACCESS),
+    # Not 42501, which has an entry above: a whole SQLSTATE is looked up before its class.
     ("42", sqlite3.SQLITE_ERROR): (
         "a statement fails in {database}: views of another version, or tables changed by hand",
-        _OTHER_OBJECTS,
+        _CHANGED_SCHEMA,
     ),
     ("sqlalchemy.DBAPIError", "sqlalchemy.TimeoutError", "sqlite3.Error"): ErrorClass.RETRY,
     ("asyncpg.PostgresError", "asyncpg.InterfaceError", "OSError"): ErrorClass.RETRY,
@@ -114,60 +114,60 @@ _LOGIN_REFUSED: Final = "28P01"
 _BY_KEY: Final = {key: meaning for keys, meaning in _TABLE.items() for key in keys}
 
 
-def class_of(fault: BaseException) -> ErrorClass:
+def class_of(error: BaseException) -> ErrorClass:
     """The class of an error of SQLAlchemy, of a driver, or of the network."""
-    meaning = _look_up(fault)
+    meaning = _look_up(error)
     return meaning if isinstance(meaning, ErrorClass) else ErrorClass.OPERATOR
 
 
-def _look_up(fault: BaseException) -> ErrorClass | _OperatorFix:
-    return next((_BY_KEY[key] for key in _keys(fault) if key in _BY_KEY), ErrorClass.INTERNAL)
+def _look_up(error: BaseException) -> ErrorClass | _OperatorFix:
+    return next((_BY_KEY[key] for key in _keys(error) if key in _BY_KEY), ErrorClass.INTERNAL)
 
 
-def _keys(fault: BaseException) -> Iterator[str | int]:
+def _keys(error: BaseException) -> Iterator[str | int]:
     """The keys under which the table may list an error, most specific first."""
-    cause = getattr(fault, "orig", None) or fault
+    cause = getattr(error, "orig", None) or error
     yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
     state = getattr(cause, "sqlstate", None) or ""
     yield from (state, state[:2])
     # SQLAlchemy's error contains its adapter's error, which asyncpg's own error has caused.
-    for error in (fault,) if cause is fault else (cause.__cause__, cause, fault):
-        for kind in type(error).__mro__:
+    for link in (error,) if cause is error else (cause.__cause__, cause, error):
+        for kind in type(link).__mro__:
             package = kind.__module__.partition(".")[0]
             yield kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
 
 
-def plain_reason(fault: BaseException) -> str:
-    """The driver's reason in a line, without statement, parameters or values."""
-    cause = getattr(fault, "orig", None) or fault
+def plain_reason(error: BaseException) -> str:
+    """The driver's reason in one line, without statement, parameters or values."""
+    cause = getattr(error, "orig", None) or error
     # Further lines have the statement and the row. Quotes, parentheses and long numbers in the
     # first line may have values, even an identifier.
-    words = str(cause).split("\n", 1)[0]
-    words = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\d{6,}", "…", words)
-    return f"{type(cause).__name__}: {words[:200] or 'no answer in time'}"
+    line = str(cause).split("\n", 1)[0]
+    line = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\d{6,}", "…", line)
+    return f"{type(cause).__name__}: {line[:200] or 'no answer in time'}"
 
 
-def described(fault: BaseException, url: URL) -> WorkerError:
+def worker_error(error: BaseException, url: URL) -> WorkerError:
     """The error that ends a command: exit code 69 if a retry may help, 78 if it needs a fix.
 
     Args:
-        fault: not ``ErrorClass.INTERNAL``.
+        error: not of ``ErrorClass.INTERNAL``.
         url: the database URL. The message contains its file, its host and port, or its role and
             name.
     """
-    meaning, reason = _look_up(fault), plain_reason(fault)
+    meaning, reason = _look_up(error), plain_reason(error)
     path = Path(url.database or "").absolute()
     if isinstance(meaning, ErrorClass):
         is_file = url.get_backend_name() == "sqlite"
         # A full disk appears as an I/O error or a busy file, so it is checked first.
         room = disk_space_problem(path) if is_file else ""
         place = room or f"tried {path if is_file else place_of(url.render_as_string())}"
-        hint = _ROOM if room else _RETRY_FILE if is_file else _RETRY_SERVER
+        hint = _FREE_SPACE if room else _RETRY_FILE if is_file else _RETRY_SERVER
         return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
     message, hint = meaning
     # Without a password, its file is more likely to be missing than the role to be wrong.
-    if url.password is None and _LOGIN_REFUSED in _keys(fault):
+    if url.password is None and _LOGIN_REFUSED in _keys(error):
         hint = _LOGIN_HINT
     message = message.format(
         role=f"the role {url.username}" if url.username else "the role of this account",

@@ -55,7 +55,7 @@ async def verify_identity(database: Database, identity: Identity) -> None:
     require_identity(await database.read(stored_identity), identity)
 
 
-async def check_identity(lease: Lease, identity: Identity) -> None:
+async def establish_identity(lease: Lease, identity: Identity) -> None:
     """Like ``verify_identity``, but the first run stores its identity.
 
     Raises:
@@ -73,7 +73,7 @@ async def check_identity(lease: Lease, identity: Identity) -> None:
     await lease.write(work)
 
 
-async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
+async def establish_service(lease: Lease, service: str, *, is_accepted: bool) -> None:
     """Refuse a store filled from another PTS (promise 12). The first run stores its PTS.
 
     Until a read has succeeded, the PTS can still change, so a mistyped address can be fixed.
@@ -88,7 +88,7 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
     """
 
     async def work(connection: AsyncConnection) -> None:
-        # An accepted address replaces the stored one, so the flag is needed for one run only.
+        # An accepted address replaces the stored one, so `--accept-service` is needed only once.
         if not is_accepted:
             await require_service(connection, service)
         await connection.execute(update(store_identity).values(service=service))
@@ -97,7 +97,7 @@ async def check_service(lease: Lease, service: str, *, is_accepted: bool) -> Non
 
 
 async def require_service(connection: AsyncConnection, service: str) -> None:
-    """Like ``check_service``, without writing anything.
+    """Like ``establish_service``, without writing anything.
 
     Raises:
         ConfigurationError: the store was filled from another PTS.
@@ -107,7 +107,7 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
     has_read = await connection.execute(
         select(run.c.run_id).where(run.c.progressed_at.is_not(None)).limit(1)
     )
-    if stored_service not in {None, "", service} and has_read.first() is not None:
+    if stored_service not in {"", service} and has_read.first() is not None:
         raise ConfigurationError(
             f"this database was filled from another PTS ({stored_service}, now {service}), and a "
             "database must not mix two",

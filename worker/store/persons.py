@@ -20,19 +20,19 @@ from worker.store.identity import stored_identity
 from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area, run
 from worker.views import FRESHNESS, HISTORY, View
 
-_OF_THE_PERSON: Final = frozenset({"person_key", "local_ref", "cohort"})
+_PERSON_COLUMNS: Final = frozenset({"person_key", "local_ref", "cohort"})
 """Columns of the views that identify the person. They are equal in each row."""
 
 
 async def describe_person(
-    connection: AsyncConnection, person_key: str, number: int, *, is_past: bool = False
+    connection: AsyncConnection, person_key: str, number: int, *, only_shown: bool = False
 ) -> dict[str, Any] | None:
     """The stored data of one person: labels and runs, and for each area its freshness and history.
 
     Args:
         number: the number of a publication. ``is_shown`` marks the restrictions that readers saw
             at that publication. No clock is involved.
-        is_past: omit restrictions that readers did not see.
+        only_shown: omit restrictions that readers did not see.
 
     Returns:
         None for an unknown key. The columns of freshness are missing if the area was never read,
@@ -47,7 +47,7 @@ async def describe_person(
         versions = await _rows(connection, HISTORY[area.name], person_key)
         for row in versions:
             row["is_shown"] = _is_shown(row, number)
-        restrictions = [row for row in versions if row["is_shown"] or not is_past]
+        restrictions = [row for row in versions if row["is_shown"] or not only_shown]
         restrictions.sort(key=itemgetter("opened_publication", "restriction_id"))
         read = reads.get(area.name, {})
         areas.append({"area": area.name} | read | {"restrictions": restrictions})
@@ -77,7 +77,7 @@ async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any
 async def _rows(connection: AsyncConnection, view: View, person_key: str) -> list[dict[str, Any]]:
     """The person's rows of a view, without the identifying columns."""
     table = view.table()
-    columns = (column for column in table.c if column.name not in _OF_THE_PERSON)
+    columns = (column for column in table.c if column.name not in _PERSON_COLUMNS)
     rows = await connection.execute(select(*columns).where(table.c.person_key == person_key))
     return [dict(row) for row in rows.mappings()]
 
@@ -193,16 +193,19 @@ def _drafted_failures(latest: int) -> Select[Any]:
 
 
 async def unpublished_run(connection: AsyncConnection) -> int | None:
-    """The latest run, if it is not published and its drafts still count.
+    """The latest run, if its drafts have the current failures because it is not published.
 
-    A stopped backfill does not count, because the next one restarts with the same failures.
+    A stopped backfill is skipped, because the next one restarts with the same failures.
     """
-    counts = or_(
+    has_failures = or_(
         run.c.kind == RunKind.SYNC,
         run.c.status.in_((RunStatus.PUBLISHED, RunStatus.WITHHELD)),
     )
     rows = await connection.execute(
-        select(run.c.run_id, run.c.status).where(counts).order_by(run.c.run_id.desc()).limit(1)
+        select(run.c.run_id, run.c.status)
+        .where(has_failures)
+        .order_by(run.c.run_id.desc())
+        .limit(1)
     )
     row = rows.one_or_none()
     without_drafts = (RunStatus.PUBLISHED, RunStatus.ABANDONED)

@@ -146,24 +146,26 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
     await lease.write(work)
 
 
-_NEXT: Final = sa.text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)")
+_NEXT_ID: Final = sa.text(
+    "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)"
+)
 """The next transaction id. All finished transactions, including the erasure, have lower ids."""
-_HOLDERS: Final = sa.text("""
+_OLD_SNAPSHOTS: Final = sa.text("""
     SELECT count(*) FROM (SELECT backend_xmin AS oldest FROM pg_stat_activity
             WHERE datname = current_database() OR datname IS NULL
         UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
     WHERE age(oldest) > age(CAST(CAST(:erased AS text) AS xid))
 """)
 """The number of snapshots that may still see rows deleted before an id: of this database's
-sessions, of standbys and of replication slots. This session's own snapshot counts as well. Like
-that of VACUUM FULL, it is as old as the server's oldest transaction, in any database, that has
-written or is prepared."""
-_NOT_OURS: Final = sa.text("""
+sessions, of standbys and of replication slots. This session's own snapshot counts as well: it is
+as old as the oldest transaction on the server, in any database, that has written or is prepared.
+VACUUM FULL has the same limit."""
+_SKIPPED_TABLES: Final = sa.text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))
         AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
 """)
-"""The number of tables that VACUUM would skip with only a warning."""
+"""The number of tables that VACUUM would skip, with only a warning, because of their owner."""
 _QUERIES_MAX: Final = 60
 _PAUSE_S: Final = 0.5
 
@@ -216,26 +218,26 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
         async with database.engine.connect() as connection:
             # VACUUM cannot run in a transaction.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            if (await connection.execute(_NOT_OURS, {"tables": tables})).scalar_one():
+            if (await connection.execute(_SKIPPED_TABLES, {"tables": tables})).scalar_one():
                 raise ConfigurationError(
                     "erased, but the files still contain the old bytes: another role owns them",
                     hint="run the same `pts-worker erase` again as that role",
                 )
             # VACUUM runs in any case: it removes the rows that no snapshot needs.
-            is_over = await _wait_for_holders(database, connection)
+            is_over = await _wait_for_snapshots(database, connection)
             await connection.exec_driver_sql(f"VACUUM ({options}) {', '.join(tables)}")
             if not is_over:
                 raise TimeoutError("an older transaction is still open on the server")
 
 
-async def _wait_for_holders(database: Database, connection: AsyncConnection) -> bool:
+async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> bool:
     """Wait for snapshots that may see the erased rows, and return whether they have ended.
 
     VACUUM keeps rows that a snapshot may still see.
     """
-    erased = (await connection.execute(_NEXT)).scalar_one()
+    erased = (await connection.execute(_NEXT_ID)).scalar_one()
     for _ in range(_QUERIES_MAX):
-        if not (await connection.execute(_HOLDERS, {"erased": erased})).scalar_one():
+        if not (await connection.execute(_OLD_SNAPSHOTS, {"erased": erased})).scalar_one():
             return True
         await database.runtime.sleep(_PAUSE_S)
     return False

@@ -21,7 +21,7 @@ from worker.files import is_missing, write_new
 from worker.trusted_files import SQLITE_SUFFIXES, examine_with_folder
 
 _MIB: Final = 1024 * 1024
-_ROOM_MIN: Final = 64 * _MIB
+_FREE_BYTES_MIN: Final = 64 * _MIB
 _SHARED_BYTES: Final = 64 * 1024
 """More than the initial size of the ``-shm`` and ``-wal`` files beside a database."""
 _WAL_PAGES: Final = 5_000
@@ -63,13 +63,13 @@ def require_file(url: URL, *, note: str = "") -> None:
         )
 
 
-def require_place(path: Path, *, is_group_readable: bool) -> None:
-    """Refuse a missing folder, a folder in the file's place, and a database that others can reach.
+def require_safe_path(path: Path, *, is_group_readable: bool) -> None:
+    """Refuse the path of a database if others can reach it, or if no file can be there.
 
     The file need not exist. A folder without search permission is not missing: SQLite reports it.
 
     Raises:
-        ConfigurationError: one of these is true. The message names the place and the remedy.
+        ConfigurationError: its folder is missing, it is a folder itself, or others can reach it.
     """
     folder = path.absolute().parent
     if is_missing(folder):
@@ -106,7 +106,7 @@ def require_writable(path: Path) -> None:
     """
     files = (Path(f"{path}{suffix}") for suffix in ("", *SQLITE_SUFFIXES))
     existing = [place for place in (path.parent, *files) if not is_missing(place)]
-    # The effective user counts, because SQLite opens the file as that user.
+    # The effective user matters, because SQLite opens the file as that user.
     unwritable = [
         str(place) for place in existing if not os.access(place, os.W_OK, effective_ids=True)
     ]
@@ -120,12 +120,12 @@ def require_writable(path: Path) -> None:
 
 
 def disk_space_problem(path: Path) -> str:
-    """The free disk space beside a database, if a run may need more, else empty."""
+    """A message about a lack of free disk space. Empty if there is enough for a run."""
     free = _free_bytes(path)
-    if free >= _ROOM_MIN:
+    if free >= _FREE_BYTES_MIN:
         return ""
     unit, size = ("MiB", _MIB) if free >= _MIB else ("KiB", 1024)
-    needed = _ROOM_MIN // _MIB
+    needed = _FREE_BYTES_MIN // _MIB
     return f"only {free // size} {unit} are free on the disk of {path}; a run needs {needed} MiB"
 
 
@@ -133,7 +133,7 @@ def _free_bytes(path: Path) -> int:
     """Free bytes on the disk of a database. If unknown, assume enough space."""
     with suppress(OSError):
         return shutil.disk_usage(path.parent).free
-    return _ROOM_MIN
+    return _FREE_BYTES_MIN
 
 
 def configure_connections(engine: AsyncEngine, *, is_group_readable: bool) -> None:

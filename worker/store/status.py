@@ -62,7 +62,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     totals: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
-class Publication(Value, frozen=True, kw_only=True):
+class PublishedRun(Value, frozen=True, kw_only=True):
     """A published run, full or not."""
 
     publication_no: int
@@ -123,7 +123,7 @@ class Withheld(Value, frozen=True, kw_only=True):
     missing_examples: tuple[Example, ...]
 
 
-class FailureCount(Value, frozen=True, kw_only=True):
+class OpenFailureCount(Value, frozen=True, kw_only=True):
     """Open failures of one area and kind."""
 
     area: str
@@ -173,12 +173,12 @@ async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
 
 async def publication_at(
     connection: AsyncConnection, at: datetime | None = None
-) -> Publication | None:
+) -> PublishedRun | None:
     """The publication that readers saw at this time. Without a time, the current one."""
     row = await _last_published(connection, *([run.c.published_at <= at] if at else []))
     if row is None:
         return None
-    return Publication(
+    return PublishedRun(
         publication_no=row.publication_no,
         run_id=row.run_id,
         kind=row.kind,
@@ -189,7 +189,7 @@ async def publication_at(
 async def _last_published(
     connection: AsyncConnection, *conditions: ColumnElement[bool]
 ) -> Row[Any] | None:
-    """The last published run of those that meet the conditions."""
+    """The last published run that meets the conditions."""
     rows = await connection.execute(
         select(run)
         .where(run.c.publication_no.is_not(None), *conditions)
@@ -320,7 +320,7 @@ async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]
     return [by_area[area.name] for area in AREAS if area.name in by_area]
 
 
-async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
+async def failure_counts(connection: AsyncConnection) -> Sequence[OpenFailureCount]:
     """Open failures by area and kind."""
     failures = await open_failures(connection)
     rows = await connection.execute(
@@ -328,7 +328,7 @@ async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
         .group_by(failures.c.area, failures.c.kind)
         .order_by(failures.c.area, failures.c.kind)
     )
-    return [FailureCount(**row) for row in rows.mappings()]
+    return [OpenFailureCount(**row) for row in rows.mappings()]
 
 
 def _facts(row: Row[Any]) -> RunFacts:

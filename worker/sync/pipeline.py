@@ -98,7 +98,7 @@ class Pipeline:
         await self._pass(self._new_pass(1))
         for number in range(2, PASSES + 1):
             pass_ = self._new_pass(number)
-            persons = await self.store.due(pass_)
+            persons = await self.store.count_due(pass_)
             # A later pass only confirms first reads and repeats failed ones.
             if self._ending is not None or not persons:
                 return
@@ -221,7 +221,7 @@ class Pipeline:
             await self._write_batch(batch, pass_)
 
     async def _write_batch(self, batch: Sequence[PersonRead], pass_: Pass) -> None:
-        waiting = await self.store.apply(batch, pass_number=pass_.number)
+        waiting = await self.store.write_reads(batch, pass_number=pass_.number)
         for read in batch:
             key = read.person.person_key
             task = self.producer.pending.pop(key)

@@ -110,7 +110,7 @@ class Producer(msgspec.Struct, kw_only=True):
         ]
         keys = [person.person_key for person in persons]
         drafts = await self.store.drafts(persons, pass_number=pass_.number)
-        chosen = await self.store.chosen(keys) if pass_.number == 1 else None
+        chosen = await self.store.chosen_areas(keys) if pass_.number == 1 else None
         if chosen is None:
             chosen = dict.fromkeys(keys, frozenset(pass_.areas))
         # A person without an area to read is only counted.
@@ -183,7 +183,7 @@ class Producer(msgspec.Struct, kw_only=True):
             if not self._is_sent(entry):
                 not_sent.append(person.person_key)
         self.progress.persons_not_sent += len(not_sent)
-        await self.store.not_sent(not_sent)
+        await self.store.mark_not_sent(not_sent)
 
     def _count_person(self, entry: RosterEntry, person: Person) -> None:
         self.progress.persons_seen += 1

@@ -147,8 +147,8 @@ async def counted_figures(world: World) -> set[tuple[Any, ...]]:
                 keys.append(("ends", "", _place(ends, at, "ends"), ""))
             if not does and group != "none" and ends and _time(ends) <= at:
                 keys.append(("expired", "", _place(ends, at, "age"), ""))
-                expires_in_week = max(week_start, _time(first_seen)) < _time(ends)
-                keys += [("week_expired", group, "", "")] * expires_in_week
+                expired_in_week = max(week_start, _time(first_seen)) < _time(ends)
+                keys += [("week_expired", group, "", "")] * expired_in_week
             for key in keys:
                 found[*key, cohort].append(person)
     for person, cohort, group, op in await _week(world):

@@ -152,7 +152,7 @@ async def _copy(store: "Database", copy: Path) -> None:
     """Copy all pages as of one moment, without blocking writers."""
     import sqlite3
 
-    from worker.store.errors import described
+    from worker.store.errors import worker_error
 
     async with store.engine.connect() as connection:
         # Bypasses SQLAlchemy, which begins a transaction: VACUUM fails inside one.
@@ -161,6 +161,6 @@ async def _copy(store: "Database", copy: Path) -> None:
             await driver.execute("VACUUM INTO ?", (str(copy),))
         except sqlite3.Error as error:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                raise described(error, store.engine.url) from error
+                raise worker_error(error, store.engine.url) from error
             is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
             raise OSError(errno.ENOSPC if is_full else errno.EIO, error.sqlite_errorname) from error

@@ -44,7 +44,7 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
         async with open_person(app, off_id, "explain", purpose) as (store, identity, key):
             publication = await store.read(publication_at, as_of)
             number = publication.publication_no if publication else 0
-            story = await store.read(describe_person, key, number, is_past=as_of is not None)
+            story = await store.read(describe_person, key, number, only_shown=as_of is not None)
         return {
             "is_known": story is not None,
             # In a store without pseudonyms the key is the identifier, which is never printed.

@@ -17,7 +17,7 @@ from worker.store.runs.new_publication import (
     NewPublication,
     Query,
     has_draft,
-    last_full_publication,
+    last_full_publication_no,
 )
 from worker.store.schema.columns import FAILURE, PROOF
 from worker.store.schema.tables import (
@@ -51,7 +51,7 @@ def _was_read() -> sa.Exists:
 
 
 def delete_unseen_drafts(new: NewPublication) -> Iterator[sa.Delete]:
-    """Delete reads from earlier attempts of persons missing from this full roster."""
+    """Delete the reads of persons that only an earlier attempt has seen on the roster."""
     yield sa.delete(draft).where(draft.c.run_id == new.run_id, draft.c.pass_no < new.first_pass_no)
     yield from delete_orphans([new.run_id])
 
@@ -60,27 +60,27 @@ def delete_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete reads and changes of persons without a draft."""
     # These tables have no foreign key to `draft`, so its deletions do not cascade.
     for table in (draft_area, *CHANGES.values()):
-        has_draft = sa.exists().where(
+        is_drafted = sa.exists().where(
             draft.c.run_id == table.c.run_id, draft.c.person_id == table.c.person_id
         )
-        yield sa.delete(table).where(table.c.run_id.in_(run_ids), ~has_draft)
+        yield sa.delete(table).where(table.c.run_id.in_(run_ids), ~is_drafted)
 
 
 def mark_departed_persons(new: NewPublication) -> sa.Update:
     """Mark persons missing from two full rosters in a row as departed."""
-    is_second = sa.and_(person.c.missed_no.is_not(None), *_is_absent(new))
-    return sa.update(person).where(is_second).values(departed_no=new.no)
+    is_second = sa.and_(person.c.missed_no.is_not(None), _is_absent(new))
+    return sa.update(person).where(is_second).values(departed_no=new.number)
 
 
 def mark_missed_persons(new: NewPublication) -> sa.Update:
     """Mark persons missing from a full roster for the first time. Runs after departures."""
-    is_first = sa.and_(person.c.missed_no.is_(None), *_is_absent(new))
-    return sa.update(person).where(is_first).values(missed_no=new.no)
+    is_first = sa.and_(person.c.missed_no.is_(None), _is_absent(new))
+    return sa.update(person).where(is_first).values(missed_no=new.number)
 
 
-def _is_absent(new: NewPublication) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_absent(new: NewPublication) -> sa.ColumnElement[bool]:
     # An earlier departure keeps the number of its publication.
-    return person.c.departed_no.is_(None), ~sa.exists().where(has_draft(new))
+    return sa.and_(person.c.departed_no.is_(None), ~sa.exists().where(has_draft(new)))
 
 
 # 2. The changes that readers see
@@ -111,25 +111,27 @@ def close_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
         sa.update(versions)
         # Never close a version twice, because history must keep its first closing.
         .where(is_changed, versions.c.closed_no.is_(None))
-        .values(closed_no=new.no, closed_because=because, closed_by_reads=changes.closed_by_reads)
+        .values(
+            closed_no=new.number, closed_because=because, closed_by_reads=changes.closed_by_reads
+        )
     )
 
 
 def close_departed_versions(new: NewPublication, area: ResourceArea) -> sa.Update:
     """Close the versions of departing persons."""
     versions = VERSIONS[area.name]
-    departing = sa.select(person.c.person_id).where(person.c.departed_no == new.no)
+    departing = sa.select(person.c.person_id).where(person.c.departed_no == new.number)
     return (
         sa.update(versions)
         .where(versions.c.closed_no.is_(None), versions.c.person_id.in_(departing))
-        .values(closed_no=new.no, closed_because="departed")
+        .values(closed_no=new.number, closed_because="departed")
     )
 
 
 def add_persons(new: NewPublication) -> sa.Insert:
     """Insert the new persons of this publication."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
-    added = sa.select(*(draft.c[name] for name in names), new.no).where(
+    added = sa.select(*(draft.c[name] for name in names), new.number_column).where(
         draft.c.run_id == new.run_id, draft.c.is_new
     )
     return sa.insert(person).from_select([*names, "first_no"], added.order_by(draft.c.person_id))
@@ -143,14 +145,13 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
     """
     versions, changes = VERSIONS[area.name], CHANGES[area.name]
     replaced = versions.alias("replaced")
-    set_here = {"version_id", "opened_no", "is_left_censored", "closed_no", "closed_because"}
-    set_here.add("closed_by_reads")
-    copied = [column.name for column in versions.c if column.name not in set_here]
+    shared = {column.name for column in changes.c} - {"version_id", "closed_by_reads"}
+    copied = [column.name for column in versions.c if column.name in shared]
     is_first_read = person_area.c.confirmed_no.is_(None)
     # NULL without a replaced version, so an update inherits the mark and an insert computes it.
     is_left_censored = sa.func.coalesce(replaced.c.is_left_censored, is_first_read)
     opened = (
-        sa.select(*(changes.c[name] for name in copied), new.no, is_left_censored)
+        sa.select(*(changes.c[name] for name in copied), new.number_column, is_left_censored)
         .outerjoin_from(changes, replaced, replaced.c.version_id == changes.c.version_id)
         .outerjoin(
             person_area,
@@ -176,7 +177,7 @@ def write_feed(new: NewPublication) -> sa.Insert:
     names = ["op", "area", "version_id", "person_id"]
     # Descending by name, so that the areas come in the order of ``AREAS``.
     ordered = sa.select(
-        new.no, sa.literal(new.at, UtcTime), *(rows.c[name] for name in names)
+        new.number_column, sa.literal(new.at, UtcTime), *(rows.c[name] for name in names)
     ).order_by(rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id)
     return sa.insert(change_feed).from_select(["publication_no", "happened_at", *names], ordered)
 
@@ -195,7 +196,7 @@ def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -
 def _closed_rows(new: NewPublication, area: ResourceArea) -> Query:
     versions = VERSIONS[area.name].c
     # An update also closes a version, but the feed has one row for it: that of the new version.
-    is_ended = sa.and_(versions.closed_no == new.no, versions.closed_because != "changed")
+    is_ended = sa.and_(versions.closed_no == new.number, versions.closed_because != "changed")
     rows = _feed_rows(1, Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
     return rows.where(is_ended)
 
@@ -210,19 +211,19 @@ def _opened_rows(new: NewPublication, area: ResourceArea) -> Query:
     rows = _feed_rows(
         2, changes.c.op, area.name, versions.c.version_id, versions.c.person_id
     ).join_from(versions, changes, is_source)
-    return rows.where(versions.c.opened_no == new.no)
+    return rows.where(versions.c.opened_no == new.number)
 
 
 def _departed_rows(new: NewPublication) -> Query:
     rows = _feed_rows(3, "depart", sa.null(), sa.null(), person.c.person_id)
-    return rows.where(person.c.departed_no == new.no)
+    return rows.where(person.c.departed_no == new.number)
 
 
 def _relabelled_rows(new: NewPublication) -> Query:
     # Persons added by this publication have no earlier labels.
     rows = _feed_rows(4, "relabel", sa.null(), sa.null(), person.c.person_id)
     return rows.join_from(person, draft, has_draft(new)).where(
-        person.c.first_no != new.no, _is_relabelled()
+        person.c.first_no != new.number, _is_relabelled()
     )
 
 
@@ -250,7 +251,7 @@ def confirm_areas(new: NewPublication, dialect: str) -> Any:
     """Store the proof of each complete read, and clear the area's failure."""
     names = ["person_id", "area", *PROOF, "confirmed_at", "confirmed_no"]
     columns = [draft_area.c[name] for name in names[:-2]]
-    reads = sa.select(*columns, draft_area.c.read_at, new.no).where(
+    reads = sa.select(*columns, draft_area.c.read_at, new.number_column).where(
         draft_area.c.run_id == new.run_id, draft_area.c.state == COMPLETE
     )
     added = upsert(dialect, person_area).from_select(names, reads)
@@ -286,10 +287,10 @@ def store_failures(new: NewPublication, dialect: str) -> Any:
 def add_unread_areas(new: NewPublication, area: ResourceArea, dialect: str) -> Any:
     """Insert an unread row for each new person in an area that this run did not read.
 
-    Readers then see the area as not confirmed. An area that no full run has read is not expected.
+    Readers then see the area as not confirmed. An area that no full run has ever read gets no row.
     """
     # The areas of this run have a row for each person already.
-    was_read_before = last_full_publication(area).between(1, new.number - 1)
+    was_read_before = last_full_publication_no(area).between(1, new.number - 1)
     joined = sa.select(draft.c.person_id, sa.literal(area.name, sa.Text)).where(
         draft.c.run_id == new.run_id, draft.c.is_new, was_read_before
     )
@@ -306,7 +307,7 @@ def label_persons(new: NewPublication) -> sa.Update:
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
     # A range of the primary key, because no index has the publication number.
     last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
-        change_feed.c.publication_no < new.no
+        change_feed.c.publication_no < new.number
     )
     relabelled = sa.select(change_feed.c.person_id).where(
         change_feed.c.seq > last_before.scalar_subquery(), change_feed.c.op == "relabel"
@@ -326,8 +327,8 @@ def clear_departed_persons(new: NewPublication) -> Iterator[sa.Update]:
 
     If they return, their areas count as unread until they are read again.
     """
-    yield sa.update(person).where(person.c.departed_no == new.no).values(missed_no=None)
-    departed = sa.select(person.c.person_id).where(person.c.departed_no == new.no)
+    yield sa.update(person).where(person.c.departed_no == new.number).values(missed_no=None)
+    departed = sa.select(person.c.person_id).where(person.c.departed_no == new.number)
     # Also the digest: after a return, an equal digest must not hide that all versions are closed.
     unread = dict.fromkeys(("confirmed_no", "digest", *FAILURE, *_FAILING), None)
     yield sa.update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)

@@ -75,7 +75,7 @@ async def write_batch(
 async def _identify(
     connection: AsyncConnection, person_keys: Sequence[str], *, run_id: int
 ) -> Mapping[str, StoredPerson]:
-    """The persons by their key. New ones get an id."""
+    """The persons by their key. Each new person gets an id."""
     persons = await find_persons(connection, person_keys, run_id=run_id)
     new = [key for key in dict.fromkeys(person_keys) if key not in persons]
     if new:

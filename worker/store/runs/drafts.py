@@ -41,15 +41,15 @@ async def find_persons(
     person_keys: Iterable[str],
     *,
     run_id: int,
-    is_drafted: bool = False,
+    only_drafted: bool = False,
 ) -> dict[str, StoredPerson]:
     """The persons of a publication or of this run, by their key. Unknown keys are omitted.
 
     Args:
-        is_drafted: only persons read or seen by this run, without published digests.
+        only_drafted: only persons read or seen by this run, without published digests.
     """
-    areas = () if is_drafted else AREAS
-    persons = _persons(connection.dialect.name, areas, is_drafted=is_drafted)
+    areas = () if only_drafted else AREAS
+    persons = _persons(connection.dialect.name, areas, only_drafted=only_drafted)
     parameters = {"in_run": run_id, "person_keys": [*frozenset(person_keys)]}
     rows = (await connection.execute(persons, parameters)).all()
     # The outer join leaves `pass_no` NULL for a person that this run has not seen yet.
@@ -70,7 +70,7 @@ async def find_persons(
 
 @cache
 def _persons(
-    dialect: str, areas: tuple[ResourceArea, ...], *, is_drafted: bool
+    dialect: str, areas: tuple[ResourceArea, ...], *, only_drafted: bool
 ) -> sa.CompoundSelect[Any]:
     """Published persons with their drafts, and persons read only by the run.
 
@@ -79,7 +79,7 @@ def _persons(
     """
     is_of_run = draft.c.run_id == sa.bindparam("in_run")
     has_draft = sa.and_(is_of_run, draft.c.person_id == person.c.person_id)
-    rows, digests = person.join(draft, has_draft, isouter=not is_drafted), []
+    rows, digests = person.join(draft, has_draft, isouter=not only_drafted), []
     for area in areas:
         # One alias for each area, so that both digests are in the person's row.
         row = person_area.alias()
@@ -191,7 +191,7 @@ def _open_versions(dialect: str, area: str) -> sa.Select[Any]:
 async def find_holders(
     connection: AsyncConnection, area: ResourceArea, restriction_ids: Sequence[str]
 ) -> Mapping[str, frozenset[int]]:
-    """The persons with a published open restriction of this id, by its id."""
+    """The persons with an open restriction in the published state, by the restriction's id."""
     holders: dict[str, set[int]] = defaultdict(set)
     if restriction_ids:
         rows = await connection.execute(
@@ -211,22 +211,22 @@ def _holders(dialect: str, area: str) -> sa.Select[Any]:
     )
 
 
-async def count_due(connection: AsyncConnection, run_id: int, later: Pass) -> int:
+async def count_due(connection: AsyncConnection, run_id: int, pass_: Pass) -> int:
     """The number of persons with an area that a second or third pass reads (``Pass.due``)."""
     read = draft_area.c
     # The conditions of `Pass.due` in SQL, so that a pass without work does not stream the roster.
     is_unconfirmed = sa.and_(read.state == UNCONFIRMED, read.failure_kind.is_(None))
-    is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= later.begins_at)
-    is_repeated = sa.or_(read.area.in_(sorted(later.outages)), is_over)
+    is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= pass_.begins_at)
+    is_repeated = sa.or_(read.area.in_(sorted(pass_.outages)), is_over)
     is_failed = sa.and_(read.failure_kind != FailureKind.UNSTABLE, is_repeated)
     persons = (
         sa.select(sa.func.count(read.person_id.distinct()))
         .join(draft, _has_draft())
         .where(
             read.run_id == run_id,
-            read.area.in_(later.areas),
+            read.area.in_(pass_.areas),
             # The pass itself raises this number, so that it reads each person once.
-            draft.c.pass_no < later.pass_no,
+            draft.c.pass_no < pass_.pass_no,
             sa.or_(is_unconfirmed, is_failed),
         )
     )
@@ -274,7 +274,7 @@ async def answered_areas(
                 sa.exists().where(is_drafted, draft_area.c.pages.is_not(None)),
             ),
             sa.or_(
-                # A closed version counts, too: it was in an answer once.
+                # A closed version counts, too, because an earlier response contained it.
                 sa.exists(sa.select(version.c.version_id)),
                 sa.exists().where(is_drafted, draft_area.c.record_count > 0),
             ),

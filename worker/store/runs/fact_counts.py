@@ -26,7 +26,7 @@ from worker.store.runs.new_publication import (
     NewPublication,
     Query,
     count_if,
-    last_full_publication,
+    last_full_publication_no,
 )
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
 
@@ -44,9 +44,9 @@ class Held(NamedTuple):
 
     Attributes:
         expired: the time since its end. Empty if it has not ended.
-        expires: whether its end has passed since the previous publication. Empty if not.
-        expires_in_week: whether its end passed in the seven days of ``count_week``.
-        active: whether it is in effect. Empty if it is not.
+        expired_since_last: not empty if it ended after the previous publication.
+        expired_in_week: not empty if it ended in the seven days of ``count_week``.
+        active: not empty if it is in effect.
     """
 
     area: str
@@ -57,8 +57,8 @@ class Held(NamedTuple):
     age: str
     ends: str
     expired: str
-    expires: str
-    expires_in_week: str
+    expired_since_last: str
+    expired_in_week: str
     active: str
 
 
@@ -71,7 +71,7 @@ def is_stale(area: ResourceArea) -> ColumnElement[bool]:
     return or_(
         person_area.c.failure_kind.is_not(None),
         person_area.c.confirmed_no.is_(None),
-        person_area.c.confirmed_no < last_full_publication(area),
+        person_area.c.confirmed_no < last_full_publication_no(area),
     )
 
 
@@ -114,8 +114,8 @@ def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
     # In the first week there is no earlier publication, so the week starts with the first one.
     week_start = func.coalesce(_published_before(first_number), first_ever)
     # A restriction that arrives after its end was never in effect here.
-    expires = and_(has_expired, until > before, version.first_seen_at <= before)
-    expires_in_week = and_(has_expired, until > week_start, version.first_seen_at < until)
+    expired_since_last = and_(has_expired, until > before, version.first_seen_at <= before)
+    expired_in_week = and_(has_expired, until > week_start, version.first_seen_at < until)
     fields = {
         "restriction_group": group,
         "code": version.fact_code,
@@ -124,8 +124,8 @@ def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
         "age": _age(new, version.source_created_at),
         "ends": case((until.is_(None), "ends_never"), *ends, else_="ends_later"),
         "expired": case((has_expired, _age(new, until)), else_=""),
-        "expires": case((expires, "expires"), else_=""),
-        "expires_in_week": case((expires_in_week, "expires_in_week"), else_=""),
+        "expired_since_last": case((expired_since_last, "expired_since_last"), else_=""),
+        "expired_in_week": case((expired_in_week, "expired_in_week"), else_=""),
         "active": case((is_active(version, new.at), "active"), else_=""),
     }
     held: Any = literal(area.name, Text)
@@ -152,7 +152,7 @@ def _age(new: NewPublication, since: ColumnElement[Any]) -> ColumnElement[str]:
 
 def count_roster(new: NewPublication) -> Query:
     """Count the persons of each cohort: on the roster, missing from it, and departing now."""
-    is_here, departs = person.c.departed_no.is_(None), person.c.departed_no == new.no
+    is_here, departs = person.c.departed_no.is_(None), person.c.departed_no == new.number
     is_missing = and_(is_here, person.c.missed_no.is_not(None))
     counts = {
         "roster": count_if(_is_on_roster()),
@@ -201,7 +201,7 @@ def count_stale() -> Query:
     )
 
 
-def count_moves(new: NewPublication, area: ResourceArea) -> Query:
+def count_flows(new: NewPublication, area: ResourceArea) -> Query:
     """Count the restrictions opened, changed and closed by this publication, by code and reason."""
     version, op = VERSIONS[area.name].c, change_feed.c.op
     codes = [column for column in version if column.name.startswith("fact_")]
@@ -214,7 +214,9 @@ def count_moves(new: NewPublication, area: ResourceArea) -> Query:
         else_="removed",
     )
     key = (*codes, version.restriction_group, _COHORT, flow.label("flow"))
-    moved = _fed(area, new.number).with_only_columns(*key, func.count().label("restrictions"))
+    moved = _feed_since(area, new.number).with_only_columns(
+        *key, func.count().label("restrictions")
+    )
     return moved.group_by(*key)
 
 
@@ -244,11 +246,11 @@ def _week(area: ResourceArea, first_number: int) -> Query:
         and_(op == Op.INSERT, ~version.is_left_censored),
         and_(op == Op.CLOSE, version.closed_because != "departed"),
     )
-    rows = _fed(area, first_number).where(is_news, group != RestrictionGroup.NONE)
+    rows = _feed_since(area, first_number).where(is_news, group != RestrictionGroup.NONE)
     return rows.with_only_columns(group.label("restriction_group"), op, _COHORT, version.person_id)
 
 
-def _fed(area: ResourceArea, first_number: int) -> Query:
+def _feed_since(area: ResourceArea, first_number: int) -> Query:
     """The feed's rows since a publication, joined with an area's versions and their persons."""
     version = VERSIONS[area.name]
     before = select(func.coalesce(func.max(change_feed.c.seq), 0)).where(

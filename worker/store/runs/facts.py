@@ -5,7 +5,7 @@ There are few different sets (holdings), so they are added up here.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Table, func, insert, select, update
@@ -17,9 +17,9 @@ from worker.store.runs.fact_counts import (
     FIELD,
     RESTRICTION,
     Held,
+    count_flows,
     count_holdings,
     count_joined,
-    count_moves,
     count_roster,
     count_stale,
     count_week,
@@ -65,17 +65,9 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
     for cohort, holding, count in in_parts:
         held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
         # Cohorts beyond the limit, or with too many digits, are added up under one name.
-        name = names.get(cohort, OTHER)
-        _add(codes, (_code_key(row, name) for row in held), count, "open", "persons")
-        for row in held:
-            codes[_code_key(row, name)]["expired"] += count if row.expires else 0
-        active = [row for row in held if row.active]
-        active_keys = (_code_key(row, name) for row in active)
-        _add(codes, active_keys, count, "in_effect", "persons_in_effect")
-        keys = ((*key, name) for row in held for key in _figures_of(row))
-        _add(figures, keys, count, "restrictions", "persons")
-        persons[cohort]["persons_in_effect"] += count if active else 0
-    _add_moves(connection, new, names, codes)
+        _add_holding(codes, figures, held, names.get(cohort, OTHER), count)
+        persons[cohort]["persons_in_effect"] += count if any(row.active for row in held) else 0
+    _add_flows(connection, new, names, codes)
     _add_week(connection, names, figures, first_number)
     # After the loop, which counts `persons_in_effect`.
     _write_persons(connection, new, names, persons)
@@ -106,6 +98,20 @@ def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
     return {cohort: cohort for cohort in first if sum(map(str.isdigit, cohort)) <= _DIGITS_MAX}
 
 
+def _add_holding(
+    codes: Facts, figures: Facts, held: Sequence[Held], cohort: str, persons: int
+) -> None:
+    """Add a number of persons of a cohort, who all have the same restrictions."""
+    keys = [_code_key(row, cohort) for row in held]
+    _add(codes, keys, persons, "open", "persons")
+    for row, key in zip(held, keys, strict=True):
+        codes[key]["expired"] += persons if row.expired_since_last else 0
+    active_keys = [key for row, key in zip(held, keys, strict=True) if row.active]
+    _add(codes, active_keys, persons, "in_effect", "persons_in_effect")
+    figure_keys = ((*key, cohort) for row in held for key in _figures_of(row))
+    _add(figures, figure_keys, persons, "restrictions", "persons")
+
+
 def _add(
     facts: Facts,
     keys: Iterable[tuple[str, ...]],
@@ -133,7 +139,7 @@ def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
         yield Figure.GROUP, group, "", ""
     if held.expired:
         yield Figure.EXPIRED, "", held.expired, ""
-    if held.expires_in_week:
+    if held.expired_in_week:
         yield Figure.WEEK_EXPIRED, group, "", ""
     if not held.active:
         return
@@ -146,12 +152,12 @@ def _figures_of(held: Held) -> Iterator[tuple[str, str, str, str]]:
         yield Figure.ENDS, "", held.ends, ""
 
 
-def _add_moves(
+def _add_flows(
     connection: Connection, new: NewPublication, names: Mapping[str, str], codes: Facts
 ) -> None:
     """Add the restrictions that this publication opened, changed and closed."""
     for area in AREAS:
-        for row in connection.execute(count_moves(new, area)).mappings():
+        for row in connection.execute(count_flows(new, area)).mappings():
             code, level, cause = (row.get(f"fact_{name}", "") for name in _CODES)
             group, cohort = row["restriction_group"] or "", names.get(row["cohort"], OTHER)
             key = (area.name, code, level, cause, group, cohort)

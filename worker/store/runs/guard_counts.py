@@ -64,26 +64,28 @@ def count_persons(new: NewPublication) -> Query:
     )
 
 
-def is_missing(new: NewPublication) -> sa.ColumnElement[bool]:
+def is_newly_missing(new: NewPublication) -> sa.ColumnElement[bool]:
     """Whether a person is missing for the first time in this full run.
 
     The person of an unreadable roster line counts as missing. A run with an unreadable line sets no
     marks, so its persons are compared with the drafts.
     """
     if new.marks_missed:
-        return person.c.missed_no == new.no
+        return person.c.missed_no == new.number
     # An earlier attempt may have left drafts of persons now missing from the roster.
     named = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
     is_first = sa.and_(person.c.missed_no.is_(None), person.c.departed_no.is_(None))
     return sa.and_(sa.true() if new.is_sync else sa.false(), is_first, ~named)
 
 
-def count_missing(new: NewPublication) -> Query:
+def count_newly_missing(new: NewPublication) -> Query:
     """Count the persons missing for the first time in this full run."""
-    return sa.select(sa.func.count().label("missing")).select_from(person).where(is_missing(new))
+    return (
+        sa.select(sa.func.count().label("missing")).select_from(person).where(is_newly_missing(new))
+    )
 
 
-def count_absent(new: NewPublication) -> Query:
+def count_all_missing(new: NewPublication) -> Query:
     """Count the persons missing after this publication: marked, and not on its roster."""
     # The marks of persons on the roster are cleared later (``unmark_missed_persons``).
     is_marked = sa.and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
@@ -110,7 +112,7 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
             versions.version_id,
         )
         .join(person, person.c.person_id == versions.person_id)
-        .where(versions.closed_no.is_(None), person.c.departed_no == new.no)
+        .where(versions.closed_no.is_(None), person.c.departed_no == new.number)
     )
     missing = (
         sa.select(
@@ -118,7 +120,7 @@ def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
         )
         .join(person, person.c.person_id == versions.person_id)
         # Counted as closed already: after the next full roster it would be too late to withhold.
-        .where(versions.closed_no.is_(None), is_missing(new))
+        .where(versions.closed_no.is_(None), is_newly_missing(new))
     )
     return drafted, departing, missing
 
@@ -156,7 +158,9 @@ def pick_removed(new: NewPublication, area: ResourceArea) -> Query:
 def pick_missing(new: NewPublication) -> Query:
     """Select a few persons missing for the first time in this full run."""
     order = _spread(person.c.person_id)
-    return sa.select(person.c.person_id).where(is_missing(new)).order_by(order).limit(_EXAMPLES)
+    return (
+        sa.select(person.c.person_id).where(is_newly_missing(new)).order_by(order).limit(_EXAMPLES)
+    )
 
 
 def _spread(person_id: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
@@ -176,12 +180,12 @@ def count_open(area: ResourceArea) -> Query:
 
 def count_all_open() -> Query:
     """Count the open restrictions of all areas before this publication, and their persons."""
-    return _count_holders([_open_persons(area) for area in AREAS])
+    return _count_open([_open_persons(area) for area in AREAS])
 
 
 def count_read_open(new: NewPublication) -> Query:
     """Like ``count_all_open``, but only for the areas that this run has read of each person."""
-    return _count_holders(
+    return _count_open(
         [
             _open_persons(area).where(
                 sa.exists().where(
@@ -200,7 +204,7 @@ def _open_persons(area: ResourceArea) -> Query:
     return sa.select(versions.person_id).where(versions.closed_no.is_(None))
 
 
-def _count_holders(opened: Sequence[Query]) -> Query:
+def _count_open(opened: Sequence[Query]) -> Query:
     rows = sa.union_all(*opened).subquery("opened")
     persons = sa.func.count(rows.c.person_id.distinct())
     return sa.select(
@@ -210,20 +214,18 @@ def _count_holders(opened: Sequence[Query]) -> Query:
 
 def count_holders(new: NewPublication, area: ResourceArea) -> Query:
     """Count the requested persons with an open restriction in an area, and their complete reads."""
-    version = VERSIONS[area.name].c
-    holders = sa.select(version.person_id).where(version.closed_no.is_(None))
     complete = count_if(draft_area.c.state == COMPLETE)
     return sa.select(sa.func.count().label("holders"), complete.label("holders_complete")).where(
         draft_area.c.run_id == new.run_id,
         draft_area.c.area == area.name,
-        draft_area.c.person_id.in_(holders),
+        draft_area.c.person_id.in_(_open_persons(area)),
     )
 
 
 def count_persons_before(new: NewPublication) -> Query:
     """Count the persons before this publication, without departed ones."""
     # The departures of this publication are marked already.
-    is_here = sa.or_(person.c.departed_no.is_(None), person.c.departed_no == new.no)
+    is_here = sa.or_(person.c.departed_no.is_(None), person.c.departed_no == new.number)
     return sa.select(sa.func.count()).select_from(person).where(is_here)
 
 

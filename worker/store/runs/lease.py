@@ -37,7 +37,7 @@ _TTL_MAX: Final = timedelta(seconds=60)
 _UPDATE_OWN: Final = update(lease).where(
     lease.c.fencing_token == bindparam("own_token"), lease.c.holder == bindparam("own_holder")
 )
-"""An update of the lease's row that matches only if we own it."""
+"""An update of the lease's row that changes it only if this process owns the lease."""
 _RENEW: Final = _UPDATE_OWN.values(expires_at=bindparam("until"))
 
 
@@ -135,7 +135,7 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
             row = await _row(connection)
             since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
             raise LeaseHeldError(
-                f"another run holds the lease ({row.host or 'it begins now'}{since})",
+                f"another run holds the lease ({row.host or 'it is just starting'}{since})",
                 hint="wait until it ends, as `sync --wait 30m` does; `pts-worker status` shows it",
             )
         return Lease(database=database, fencing_token=token, holder=holder, ttl_s=ttl_s)
@@ -161,7 +161,7 @@ async def held_lease(
         LeaseHeldError: another process still has the lease.
         StoppedError: ``stop`` was set while waiting.
     """
-    lease = await _acquire_in_time(database, ttl_s, wait_s, stop)
+    lease = await _acquire_or_wait(database, ttl_s, wait_s, stop)
     try:
         yield lease
     finally:
@@ -173,7 +173,7 @@ async def held_lease(
                 log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)
 
 
-async def _acquire_in_time(
+async def _acquire_or_wait(
     database: Database,
     ttl_s: float,
     wait_s: float,
@@ -194,8 +194,8 @@ async def _acquire_in_time(
             is_renewed = row.holder is not None and row.expires_at != seen.expires_at
             # Without a renewal the holder may be dead, so wait until any lease has expired. If it
             # still has the lease after that, it is in a long transaction.
-            least_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
-            if runtime.monotonic() - started_s > max(wait_s, least_s):
+            min_wait_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
+            if runtime.monotonic() - started_s > max(wait_s, min_wait_s):
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None

@@ -64,7 +64,7 @@ async def begin_run(
             return await _continue(lease, row)
         # A backfill must not discard the night's reads of an interrupted sync.
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            # Its exit code and reason remain: they show why the attempt ended.
+            # Its exit code and reason remain, because they show why its last attempt ended.
             await update_run(lease, row.run_id, status=RunStatus.ABANDONED, finished_at=now)
     return await lease.write(_begin, kind, areas, terms, now)
 
@@ -140,7 +140,6 @@ async def _begin(
                 areas=msgspec.json.encode(list(areas)).decode(),
                 terms=terms,
                 started_at=now,
-                attempt_at=now,
                 worker_version=__version__,
             )
             .returning(run)
@@ -222,7 +221,7 @@ async def purge(
     lease: Lease,
     *,
     versions: timedelta | None,
-    until: datetime | None = None,
+    last_sync_at: datetime | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Purged:
     """Delete old rows of the access log, and old versions. A later call resumes.
@@ -231,12 +230,12 @@ async def purge(
 
     Args:
         versions: retention of versions after the publication that closed them. None: for ever.
-        until: publication time of the previous sync. Ages are measured from it, or from now if now
-            is earlier, so that a clock that is far ahead for one night deletes nothing.
+        last_sync_at: publication time of the previous sync. Ages are measured from it, or from now
+            if now is earlier, so that a clock that is far ahead for one night deletes nothing.
         is_stopping: checked between transactions. The next call deletes the rest.
     """
     now = await lease.database.read(lease.database.now)
-    until = min(now, until or now)
+    reference = min(now, last_sync_at or now)
 
     async def step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
         # Otherwise SQLite leaves the deleted bytes in free pages of its file.
@@ -252,11 +251,11 @@ async def purge(
     purged = 0
     if versions is not None:
         for area in AREAS:
-            old = _old_versions(area, until - versions)
+            old = _old_versions(area, reference - versions)
             # The feed first: it reads the versions that the deletion then removes.
             purged += await repeat(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
     accesses = sa.select(access_log.c.access_id).where(
-        access_log.c.accessed_at < until - _ACCESS_KEPT
+        access_log.c.accessed_at < reference - _ACCESS_KEPT
     )
     old = accesses.order_by(access_log.c.access_id).limit(ROWS_PER_STEP)
     return Purged(purged, await repeat(_purge(access_log, old)))

@@ -31,14 +31,14 @@ class NewPublication(Value, frozen=True, kw_only=True):
     at: datetime
 
     @property
-    def no(self) -> sa.ColumnElement[int]:
-        """The number, as an expression."""
-        # With a type, because PostgreSQL cannot infer that of a parameter in a SELECT list.
+    def number_column(self) -> sa.ColumnElement[int]:
+        """The number as a column of a SELECT."""
+        # With a type, because PostgreSQL cannot infer the type of a parameter in a SELECT list.
         return sa.literal(self.number, sa.BigInteger)
 
 
 def has_draft(new: NewPublication) -> sa.ColumnElement[bool]:
-    """Joins a person with its draft."""
+    """Joins a person with their draft."""
     return sa.and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
 
 
@@ -54,7 +54,7 @@ def reads_area(area: ResourceArea) -> sa.ColumnElement[bool]:
     return run.c.areas.contains(f'"{area.name}"')
 
 
-def last_full_publication(area: ResourceArea) -> Any:
-    """The last publication of a full run over an area. 0 before the first."""
+def last_full_publication_no(area: ResourceArea) -> Any:
+    """The number of an area's last publication by a full run. 0 before the first."""
     number = sa.func.coalesce(sa.func.max(run.c.publication_no), 0)
     return sa.select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()

@@ -33,11 +33,11 @@ from worker.store.runs.apply_drafts import (
 )
 from worker.store.runs.facts import write_facts
 from worker.store.runs.guard_counts import (
-    count_absent,
+    count_all_missing,
     count_all_open,
     count_changes,
     count_holders,
-    count_missing,
+    count_newly_missing,
     count_open,
     count_persons,
     count_persons_before,
@@ -103,7 +103,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         new = _next_publication(connection, self.handle, now, marks_missed=self.is_full_roster)
         # On a partial roster, a missing person may be on an unread line, so the run marks no
         # absences. The marks come first, because the counts below depend on them.
-        departing = self._find_absent(connection, new) if self.is_full_roster else 0
+        departing = self._mark_absent(connection, new) if self.is_full_roster else 0
         # Counted while first reads are still unconfirmed. They become failures below.
         reads = _count_reads(connection, new)
         changes = _counts_of(connection, count_changes(new, *AREAS))
@@ -128,7 +128,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             analyse(connection, [person, person_area, *VERSIONS.values()])
         return published
 
-    def _find_absent(self, connection: Connection, new: NewPublication) -> int:
+    def _mark_absent(self, connection: Connection, new: NewPublication) -> int:
         """Mark persons missing from this full roster.
 
         Returns:
@@ -163,7 +163,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         return GuardFacts(
             **_counts_of(connection, opened),
             **_without_totals(changes),
-            **_counts_of(connection, count_missing(new)),
+            **_counts_of(connection, count_newly_missing(new)),
             departing=departing,
             roster_faults=self.progress.roster_faults,
             persons_before=connection.execute(count_persons_before(new)).scalar_one(),
@@ -213,8 +213,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             withheld=bool(verdict.reasons),
             **msgspec.to_builtins(facts),
         )
-        # Rolling back discards the drafts' effects, so the error carries the facts and examples for
-        # `status`.
+        # The caller rolls back, so the error carries the facts and examples for `status`.
         if verdict.reasons:
             raise WithheldError(
                 "withheld, the last published state is kept: " + "; ".join(verdict.reasons),
@@ -244,7 +243,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             "persons_complete": persons["complete"],
             "persons_stale": persons["persons"] - persons["complete"],
             "persons_departed": departing,
-            "persons_missing": connection.execute(count_absent(new)).scalar_one(),
+            "persons_missing": connection.execute(count_all_missing(new)).scalar_one(),
             "areas_complete": complete,
             "areas_failed": attempted - complete,
             "rows_read": records,
@@ -305,7 +304,7 @@ def _with_examples(connection: Connection, new: NewPublication, facts: GuardFact
 def _next_publication(
     connection: Connection, handle: RunHandle, now: datetime, *, marks_missed: bool
 ) -> NewPublication:
-    """The next publication."""
+    """The number and time of the next publication, for this run."""
     last_no, last_at = connection.execute(
         select(func.max(run.c.publication_no), func.max(run.c.published_at))
     ).one()

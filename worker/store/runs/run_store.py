@@ -25,7 +25,7 @@ from worker.store.runs.drafts import answered_areas, count_due, count_failures, 
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, counters_so_far, delete_garbage, update_run
 from worker.store.runs.publication import Publisher
-from worker.store.runs.write_drafts import add_unread, mark_present, mark_seen
+from worker.store.runs.write_drafts import add_unread, mark_seen, mark_seen_and_relabel
 from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ class RunStore:
         keys, run_id = [person.person_key for person in persons], self.handle.run_id
         # A read, not a write: most chunks have nothing to mark, and writers would wait for each
         # other.
-        stored = await self.database.read(find_persons, keys, run_id=run_id, is_drafted=True)
+        stored = await self.database.read(find_persons, keys, run_id=run_id, only_drafted=True)
         drafts = {key: row.draft for key, row in stored.items() if row.draft is not None}
         pass_no = self.handle.pass_no(pass_number)
         unseen = [
@@ -95,32 +95,34 @@ class RunStore:
         ]
         # Absence is judged by the first pass of an attempt, so later passes mark nothing.
         if pass_number == 1 and unseen:
-            await self.lease.write(mark_seen, self.handle, unseen)
+            await self.lease.write(mark_seen_and_relabel, self.handle, unseen)
         return drafts
 
-    async def due(self, later: Pass) -> int:
+    async def count_due(self, pass_: Pass) -> int:
         """The number of persons that the second or third pass reads."""
-        return await self.database.read(count_due, self.handle.run_id, later)
+        return await self.database.read(count_due, self.handle.run_id, pass_)
 
     async def failures(self) -> Sequence[FailureCount]:
         """The failed person-areas of this run by area, kind and reason, most frequent first."""
         return await self.database.read(count_failures, run_id=self.handle.run_id)
 
-    async def not_sent(self, person_keys: Sequence[str]) -> None:
+    async def mark_not_sent(self, person_keys: Sequence[str]) -> None:
         """Mark persons as on the roster although they are not read from PTS.
 
         Persons in the store become stale and count as on the roster. Others are not added.
         """
         if person_keys:
-            await self.lease.write(self._mark_not_sent, person_keys)
+            await self.lease.write(self._write_not_sent, person_keys)
 
-    async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+    async def chosen_areas(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
         if self.choice is None:
             return None
         return await self.database.read(_chosen_of, person_keys, choice=self.choice)
 
-    async def apply(self, batch: Sequence[PersonRead], *, pass_number: int = 1) -> frozenset[str]:
+    async def write_reads(
+        self, batch: Sequence[PersonRead], *, pass_number: int = 1
+    ) -> frozenset[str]:
         """Write drafts of a batch of persons in one transaction, with their completeness proofs.
 
         Each read is compared with the published state. A first read changes nothing until a second
@@ -172,7 +174,7 @@ class RunStore:
         try:
             await delete_garbage(self.lease)
         except WorkerError as error:  # the next run retries it
-            log.warning("drafts.not_forgotten", run=self.handle.run_id, reason=error.message)
+            log.warning("drafts.not_deleted", run=self.handle.run_id, reason=error.message)
         return publication
 
     async def unknown_failures(self) -> int:
@@ -220,12 +222,13 @@ class RunStore:
             await delete_garbage(self.lease)
         return read
 
-    async def _mark_not_sent(self, connection: AsyncConnection, person_keys: Sequence[str]) -> None:
-        """Mark persons as seen by this attempt, under an identifier that is not sent to PTS."""
+    async def _write_not_sent(
+        self, connection: AsyncConnection, person_keys: Sequence[str]
+    ) -> None:
+        """Mark their drafts, and add drafts without a read for published persons."""
         stored = await find_persons(connection, person_keys, run_id=self.handle.run_id)
         person_ids = [person.person_id for person in stored.values()]
-        # An earlier attempt may have read them: their drafts keep its labels.
-        await mark_present(connection, self.handle, person_ids)
+        await mark_seen(connection, self.handle, person_ids)
         await add_unread(connection, self.handle, person_ids)
 
 
@@ -245,29 +248,27 @@ async def _chosen_of(
     connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
 ) -> Mapping[str, frozenset[str]]:
     """The areas of these persons that a backfill reads. An unknown person is stale."""
-    stored: dict[tuple[str, str], Any] = {}
-    failed: set[tuple[str, str]] = set()
-    latest = await unpublished_run(connection)
     is_requested = is_any_of(connection.dialect.name, person.c.person_key, "person_keys")
     parameters = {"person_keys": person_keys}
-    for row in await connection.execute(_area_states().where(is_requested), parameters):
-        stored[row.person_key, row.area] = row
+    states = await connection.execute(_area_states().where(is_requested), parameters)
+    rows = {(row.person_key, row.area): row for row in states}
+    confirmed = {area: row.confirmed_at for area, row in rows.items()}
+    failed = {area for area, row in rows.items() if row.failure_kind is not None}
+    latest = await unpublished_run(connection)
     if latest is not None:
         # Failures of an unpublished run are only in its drafts.
         failures = _failed_in(latest).where(is_requested)
         failed.update(tuple(row) for row in await connection.execute(failures, parameters))
-    areas: dict[str, frozenset[str]] = {}
-    for key in person_keys:
-        rows = {area.name: stored.get((key, area.name)) for area in AREAS}
-        areas[key] = frozenset(
-            name
-            for name, row in rows.items()
+    return {
+        key: frozenset(
+            area.name
+            for area in AREAS
             if choice.includes(
-                row and row.confirmed_at,
-                is_failed=(key, name) in failed or (row is not None and row.failure_kind),
+                confirmed.get((key, area.name)), is_failed=(key, area.name) in failed
             )
         )
-    return areas
+        for key in person_keys
+    }
 
 
 def _area_states() -> Select[Any]:

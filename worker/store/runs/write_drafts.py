@@ -146,10 +146,10 @@ def _delete_changes(dialect: str, area: str) -> sa.Delete:
     return sa.delete(changes).where(changes.c.run_id == sa.bindparam("in_run"), is_read_again)
 
 
-async def mark_seen(
+async def mark_seen_and_relabel(
     connection: AsyncConnection, handle: RunHandle, persons: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Mark drafts as seen on the roster by this attempt, under today's labels.
+    """Mark drafts as seen on the roster by this attempt, and give them today's labels.
 
     Args:
         persons: one mapping per person, with ``person_id``, ``local_ref`` and ``cohort``.
@@ -158,7 +158,6 @@ async def mark_seen(
         sa.update(draft)
         .where(draft.c.run_id == handle.run_id, draft.c.person_id == sa.bindparam("seen_id"))
         .values(
-            # On the roster now, so today's labels replace those of the earlier attempt.
             pass_no=handle.pass_no(1),
             local_ref=sa.bindparam("seen_ref"),
             cohort=sa.bindparam("seen_cohort"),
@@ -171,16 +170,13 @@ async def mark_seen(
     await _execute_many(connection, seen, rows)
 
 
-async def mark_present(
+async def mark_seen(
     connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
 ) -> None:
-    """Mark drafts as seen on the roster by this attempt. They keep their labels."""
-    present = (
-        sa.update(draft)
-        .where(draft.c.run_id == handle.run_id, draft.c.person_id == sa.bindparam("seen_id"))
-        .values(pass_no=handle.pass_no(1))
-    )
-    await _execute_many(connection, present, [{"seen_id": person_id} for person_id in person_ids])
+    """Mark drafts as seen on the roster by this attempt. They keep the labels of their read."""
+    is_seen = is_any_of(connection.dialect.name, draft.c.person_id, "person_ids")
+    seen = sa.update(draft).where(draft.c.run_id == handle.run_id, is_seen)
+    await connection.execute(seen.values(pass_no=handle.pass_no(1)), {"person_ids": person_ids})
 
 
 async def add_unread(
@@ -199,7 +195,7 @@ async def add_unread(
     added = upsert(connection.dialect.name, draft).from_select(
         [*names, *fixed], named.where(is_named)
     )
-    # An earlier attempt may have read the person, and its draft is kept.
+    # If an earlier attempt has read the person, the draft of that read stays.
     await connection.execute(added.on_conflict_do_nothing(), {"person_ids": person_ids})
 
 

@@ -54,8 +54,8 @@ PERSON_COUNTS: Final = (
 """Counts of persons of a publication. NULL in a run that is not published.
 
 ``roster`` is ``confirmed`` plus ``stale``. ``missing`` persons are not on the last full roster, and
-depart if they are not on the next one. ``persons_in_effect`` have an active
-restriction, missing persons included."""
+depart if they are not on the next one. ``persons_in_effect`` have an active restriction, missing
+persons included."""
 
 
 def proof_and_failure() -> list[sa.Column[Any]]:
@@ -83,17 +83,17 @@ _TYPES: Final[Mapping[ColumnType, Any]] = {
 }
 
 
-def fact_columns(area: ResourceArea) -> tuple[str, ...]:
-    """The columns by which facts count a restriction of the area."""
+def fact_columns(area: ResourceArea) -> Mapping[str, str]:
+    """The columns by which facts count a restriction, each with the typed column of its code."""
     rule = area.effect
-    named = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
-    return tuple(name for name, source in named.items() if source)
+    sources = {"fact_code": rule.code, "fact_level": rule.level, "fact_cause": rule.cause}
+    return {name: source for name, source in sources.items() if source}
 
 
 def content(area: ResourceArea, *, is_draft: bool) -> list[sa.Column[Any]]:
-    """The content of a restriction. The draft of a closing has none."""
+    """The columns of a restriction's content, and those derived from it."""
     return [
-        # NOT NULL only in versions, because the draft of a closing has no content.
+        # NULL only in the draft of a closing, which has no content.
         sa.Column("content_hash", sa.LargeBinary(16), nullable=is_draft),
         *(sa.Column(column.name, _TYPES[column.type]) for column in area.columns),
         sa.Column("extra", sa.Text),

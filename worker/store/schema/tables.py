@@ -77,7 +77,6 @@ run = sa.Table(
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("finished_at", UtcTime),
     sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("1")),
-    sa.Column("attempt_at", UtcTime, nullable=False),
     sa.Column("progressed_at", UtcTime),
     sa.Column("exit_code", sa.Integer),
     sa.Column("reason", sa.Text),

@@ -49,7 +49,7 @@ from worker.store.schema.tables import (
 from worker.views import TYPES, codes, view_columns, view_name_nb
 
 _FRESHNESS = "report_person_freshness"
-_OF_PERSON = {name: person.c[name] for name in ("person_key", "local_ref", "cohort")}
+_PERSON_COLUMNS = {name: person.c[name] for name in ("person_key", "local_ref", "cohort")}
 
 
 class _View(NamedTuple):
@@ -57,7 +57,7 @@ class _View(NamedTuple):
 
     Attributes:
         rows: the joined tables.
-        table: the table of the columns that keep their names.
+        table: has the columns that are selected under their own names.
         columns: the other columns, by name.
         where: the condition for its rows.
     """
@@ -149,10 +149,10 @@ def _is_stale_row() -> ColumnElement[bool]:
     return case(*rows, else_=false())
 
 
-def _of_version(versions: _Versions, now: ColumnElement[Any]) -> dict[str, Any]:
+def _restriction_columns(versions: _Versions, now: ColumnElement[Any]) -> dict[str, Any]:
     """The columns of a restriction, now and in history."""
     version = versions.table.c
-    return _OF_PERSON | {
+    return _PERSON_COLUMNS | {
         "area": versions.area,
         "is_in_effect": is_active(version, now),
         "begins_at": version.effect_from,
@@ -174,14 +174,14 @@ def _current(versions: _Versions, now: ColumnElement[Any]) -> _View:
     return _View(
         rows.outerjoin(person_area, is_read),
         version,
-        _of_version(versions, now) | columns,
+        _restriction_columns(versions, now) | columns,
         version.c.closed_no.is_(None),
     )
 
 
 def _history(versions: _Versions, now: ColumnElement[Any]) -> _View:
     version, opened, closed = versions.table, run.alias("opened"), run.alias("closed")
-    of_version = _of_version(versions, now)
+    of_version = _restriction_columns(versions, now)
     columns = {
         "is_in_effect_now": and_(version.c.closed_no.is_(None), of_version["is_in_effect"]),
         "valid_from": opened.c.published_at,
@@ -223,7 +223,7 @@ def _episode(dialect: str) -> _View:
     }
     # A changed version is followed by another version of the same period.
     is_last = or_(episode.c.closed_no.is_(None), episode.c.closed_because != "changed")
-    return _View(rows, episode, _OF_PERSON | columns, is_last)
+    return _View(rows, episode, _PERSON_COLUMNS | columns, is_last)
 
 
 def _versions_of_periods(area: ResourceArea) -> Select[*tuple[Any, ...]]:
@@ -263,7 +263,7 @@ def _freshness() -> _View:
         "is_stale": _is_stale_row(),
     }
     rows = person.join(person_area, row.person_id == person.c.person_id)
-    return _View(rows, person_area, _OF_PERSON | columns, person.c.departed_no.is_(None))
+    return _View(rows, person_area, _PERSON_COLUMNS | columns, person.c.departed_no.is_(None))
 
 
 def _feed() -> _View:
@@ -287,13 +287,13 @@ def _feed() -> _View:
         "person_no": change_feed.c.person_id,
     }
     rows = rows.outerjoin(person, person.c.person_id == change_feed.c.person_id)
-    return _View(rows, change_feed, _OF_PERSON | columns)
+    return _View(rows, change_feed, _PERSON_COLUMNS | columns)
 
 
 # Facts
 
 
-def _of_facts(facts: FromClause, publication: FromClause) -> Mapping[str, Any]:
+def _fact_columns(facts: FromClause, publication: FromClause) -> Mapping[str, Any]:
     """The columns of facts. Their keys have an empty text where there is no cohort or group."""
     columns = {name: publication.c[name] for name in ("published_at", "day")}
     texts = [name for name in ("restriction_group", "cohort") if name in facts.c]
@@ -302,7 +302,7 @@ def _of_facts(facts: FromClause, publication: FromClause) -> Mapping[str, Any]:
 
 def _facts(facts: FromClause) -> _View:
     rows = facts.join(run, run.c.publication_no == facts.c.publication_no)
-    return _View(rows, facts, _of_facts(facts, run))
+    return _View(rows, facts, _fact_columns(facts, run))
 
 
 def _daily() -> _View:
@@ -320,7 +320,7 @@ def _daily() -> _View:
     names = {f"code_{language}": _code_name(facts.c.code, language) for language in languages}
     flags = {name: cast(publication.c[name], Boolean) for name in ("is_last_of_day", "is_last")}
     rows = facts.join(publication, publication.c.publication_no == facts.c.publication_no)
-    return _View(rows, facts, {**_of_facts(facts, publication), **names, **flags})
+    return _View(rows, facts, {**_fact_columns(facts, publication), **names, **flags})
 
 
 def _code_name(code: ColumnElement[str], language: str) -> ColumnElement[str]:
