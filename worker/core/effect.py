@@ -153,6 +153,7 @@ def effect_of(rule: EffectRule, values: Mapping[str, Any]) -> Effect:
 
 def group_of(rule: EffectRule, code: str) -> RestrictionGroup | None:
     """The group of a code. None for an unknown code."""
+    # Whole codes first, because a known code may begin with a prefix of another group.
     for group, codes in rule.groups:
         if code in codes:
             return group

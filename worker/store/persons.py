@@ -197,15 +197,12 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
 
     A stopped backfill is skipped, because the next one restarts with the same failures.
     """
-    has_failures = or_(
+    is_used = or_(
         run.c.kind == RunKind.SYNC,
         run.c.status.in_((RunStatus.PUBLISHED, RunStatus.WITHHELD)),
     )
     rows = await connection.execute(
-        select(run.c.run_id, run.c.status)
-        .where(has_failures)
-        .order_by(run.c.run_id.desc())
-        .limit(1)
+        select(run.c.run_id, run.c.status).where(is_used).order_by(run.c.run_id.desc()).limit(1)
     )
     row = rows.one_or_none()
     without_drafts = (RunStatus.PUBLISHED, RunStatus.ABANDONED)

@@ -124,8 +124,18 @@ class Run:
 
     async def _end(self, error: WorkerError) -> RunReport:
         """Record the end of the run, and report it even if it cannot be recorded."""
+        await self._record(error)
         is_withheld = isinstance(error, WithheldError)
         status = RunStatus.WITHHELD if is_withheld else RunStatus.INTERRUPTED
+        details = [*self._failure_reasons()] if is_withheld else []
+        requested = self.progress.persons_asked
+        is_judged = error.exit_code in _VERDICTS and requested
+        # Few persons are weak evidence about PTS, so the report shows their number.
+        if is_judged and self.store.handle.kind == RunKind.BACKFILL:
+            details = [f"this backfill requested only {counted(requested, 'person')}"]
+        return self._report(status, error.exit_code, error.message, *details, error.hint)
+
+    async def _record(self, error: WorkerError) -> None:
         try:
             if isinstance(error, WithheldError):
                 log.error("run.withheld", reason=error.message, hint=error.hint)
@@ -140,16 +150,6 @@ class Run:
             log.error(  # noqa: TRY400
                 "run.not_recorded", reason=record_error.message, hint=record_error.hint
             )
-        details = [*self._failure_reasons()] if is_withheld else []
-        requested = self.progress.persons_asked
-        # Few persons are weak evidence about PTS, so the report shows their number.
-        if (
-            self.store.handle.kind == RunKind.BACKFILL
-            and error.exit_code in _VERDICTS
-            and requested
-        ):
-            details = [f"this backfill requested only {counted(requested, 'person')}"]
-        return self._report(status, error.exit_code, error.message, *details, error.hint)
 
     def _failure_reasons(self, *, judges_departures: bool = False) -> Iterator[str]:
         return failure_reasons(

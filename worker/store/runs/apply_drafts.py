@@ -79,7 +79,6 @@ def mark_missed_persons(new: NewPublication) -> sa.Update:
 
 
 def _is_absent(new: NewPublication) -> sa.ColumnElement[bool]:
-    # An earlier departure keeps the number of its publication.
     return sa.and_(person.c.departed_no.is_(None), ~sa.exists().where(has_draft(new)))
 
 
@@ -220,7 +219,6 @@ def _departed_rows(new: NewPublication) -> Query:
 
 
 def _relabelled_rows(new: NewPublication) -> Query:
-    # Persons added by this publication have no earlier labels.
     rows = _feed_rows(4, "relabel", sa.null(), sa.null(), person.c.person_id)
     return rows.join_from(person, draft, has_draft(new)).where(
         person.c.first_no != new.number, _is_relabelled()
@@ -277,7 +275,6 @@ def store_failures(new: NewPublication, dialect: str) -> Any:
         index_elements=[before.person_id, before.area],
         set_=failure
         | {
-            # A series of failures keeps its start, which the first one has set.
             "failing_since": sa.func.coalesce(before.failing_since, added.excluded.failing_since),
             "failed_runs": sa.func.coalesce(before.failed_runs, 0) + 1,
         },
@@ -340,14 +337,12 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
     for area in AREAS:
         yield close_versions(new, area)
         yield close_departed_versions(new, area)
-    # Persons before their versions, because of the foreign key.
     yield add_persons(new)
     for area in AREAS:
         yield add_versions(new, area)
     # Before ``label_persons``, because the feed compares the new labels with the old ones.
     yield write_feed(new)
     yield mark_returned_persons(new)
-    # After `add_versions`, which treats an area without a confirmation as a first read.
     yield confirm_areas(new, dialect)
     yield store_failures(new, dialect)
     for area in AREAS:

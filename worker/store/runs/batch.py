@@ -262,20 +262,16 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
             "failure_attempts": read.attempts,
             "retry_at": read.retry_at,
         }
-    proof, first = read.proof, read.proof.first_read
+    area, proof, first = area_named(read.area), read.proof, read.proof.first_read
     return {
         "area": read.area,
         "state": UNCONFIRMED if waits else COMPLETE,
         "read_at": proof.read_at,
         # Costs a hash of all records, and only a second read is compared with it.
-        "ids_digest": _ids_digest(read) if waits else None,
+        "ids_digest": ids_digest(area, read, proof.read_at).hex() if waits else None,
         "pages": proof.pages,
         "record_count": proof.record_count,
         "digest": proof.digest.hex(),
         "first_read_at": first and first.read_at,
         "first_digest": first and first.digest.hex(),
     }
-
-
-def _ids_digest(read: CompleteArea) -> str:
-    return ids_digest(area_named(read.area), read, read.proof.read_at).hex()

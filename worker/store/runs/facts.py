@@ -101,7 +101,7 @@ def _cohort_names(cohorts: Iterable[str]) -> Mapping[str, str]:
 def _add_holding(
     codes: Facts, figures: Facts, held: Sequence[Held], cohort: str, persons: int
 ) -> None:
-    """Add a number of persons of a cohort, who all have the same restrictions."""
+    """Add a number of persons of a cohort, all with the same restrictions."""
     keys = [_code_key(row, cohort) for row in held]
     _add(codes, keys, persons, "open", "persons")
     for row, key in zip(held, keys, strict=True):

@@ -21,7 +21,6 @@ from worker.store.schema.tables import (
 
 _EXAMPLES: Final = 5
 """Maximum number of examples in `status`: restrictions of each area, and missing persons."""
-
 _MISSING: Final = "missing"
 """The change of an open restriction of a missing person. It is only counted, never written."""
 
@@ -80,9 +79,7 @@ def is_newly_missing(new: NewPublication) -> sa.ColumnElement[bool]:
 
 def count_newly_missing(new: NewPublication) -> Query:
     """Count the persons missing for the first time in this full run."""
-    return (
-        sa.select(sa.func.count().label("missing")).select_from(person).where(is_newly_missing(new))
-    )
+    return sa.select(sa.func.count().label("missing")).where(is_newly_missing(new))
 
 
 def count_all_missing(new: NewPublication) -> Query:
@@ -157,10 +154,8 @@ def pick_removed(new: NewPublication, area: ResourceArea) -> Query:
 
 def pick_missing(new: NewPublication) -> Query:
     """Select a few persons missing for the first time in this full run."""
-    order = _spread(person.c.person_id)
-    return (
-        sa.select(person.c.person_id).where(is_newly_missing(new)).order_by(order).limit(_EXAMPLES)
-    )
+    missing = sa.select(person.c.person_id).where(is_newly_missing(new))
+    return missing.order_by(_spread(person.c.person_id)).limit(_EXAMPLES)
 
 
 def _spread(person_id: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
@@ -180,12 +175,12 @@ def count_open(area: ResourceArea) -> Query:
 
 def count_all_open() -> Query:
     """Count the open restrictions of all areas before this publication, and their persons."""
-    return _count_open([_open_persons(area) for area in AREAS])
+    return _count_rows_and_persons([_open_persons(area) for area in AREAS])
 
 
 def count_read_open(new: NewPublication) -> Query:
     """Like ``count_all_open``, but only for the areas that this run has read of each person."""
-    return _count_open(
+    return _count_rows_and_persons(
         [
             _open_persons(area).where(
                 sa.exists().where(
@@ -204,7 +199,7 @@ def _open_persons(area: ResourceArea) -> Query:
     return sa.select(versions.person_id).where(versions.closed_no.is_(None))
 
 
-def _count_open(opened: Sequence[Query]) -> Query:
+def _count_rows_and_persons(opened: Sequence[Query]) -> Query:
     rows = sa.union_all(*opened).subquery("opened")
     persons = sa.func.count(rows.c.person_id.distinct())
     return sa.select(

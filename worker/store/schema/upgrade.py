@@ -92,6 +92,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
     if before is None and database.is_file:
         await _require_own_file(database)
     await database.for_long_transactions().write(lambda connection: connection.run_sync(migrate))
+    # The transaction was shielded, so a cancellation takes effect only here.
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 

@@ -80,14 +80,9 @@ def view_definitions(dialect: str) -> Mapping[str, Select[*tuple[Any, ...]]]:
 
 
 def _select(dialect: str, columns: Sequence[Any], view: _View) -> Select[*tuple[Any, ...]]:
-    selected = [
-        typed(dialect, item.kind, _value(view, item.name)).label(item.name) for item in columns
-    ]
+    sources = {**view.table.c, **view.columns}
+    selected = [typed(dialect, item.kind, sources[item.name]).label(item.name) for item in columns]
     return select(*selected).select_from(view.rows).where(view.where)
-
-
-def _value(view: _View, name: str) -> Any:
-    return view.columns[name] if name in view.columns else view.table.c[name]
 
 
 def _views(dialect: str) -> Mapping[str, _View]:
