@@ -1,9 +1,9 @@
 """One writer: a lease with a fencing token, in the database itself (promise 4).
 
 Each new holder increments the token. Every write transaction of a run first renews the lease under
-its own token. If a process was paused past its lease, the token has changed, so it writes nothing.
-If another process is just taking over, the lock on the lease's row makes the paused one wait. The
-same lock protects a transaction that runs longer than the lease.
+its own token. If a process was paused until its lease expired and another one took over, the token
+has changed, so the paused process writes nothing. The lock on the lease's row makes it wait while
+the other process is taking over, and protects a transaction that runs longer than the lease.
 
 The migration creates the only row. Acquiring the lease locks it first. If another process has the
 lease, a waiting process waits for a renewal, which proves that the holder is alive, or for expiry.
@@ -132,15 +132,18 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
         )
         token = taken.scalar_one_or_none()
         if token is None:
-            row = await _row(connection)
-            since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
-            raise LeaseHeldError(
-                f"another run holds the lease ({row.host or 'it is just starting'}{since})",
-                hint="wait until it ends, as `sync --wait 30m` does; `pts-worker status` shows it",
-            )
+            raise _lease_held_error(await _row(connection))
         return Lease(database=database, fencing_token=token, holder=holder, ttl_s=ttl_s)
 
     return await database.write(work)
+
+
+def _lease_held_error(row: Row[Any]) -> LeaseHeldError:
+    since = f", since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC" if row.acquired_at else ""
+    return LeaseHeldError(
+        f"another run holds the lease ({row.host or 'it is just starting'}{since})",
+        hint="wait until it ends, as `sync --wait 30m` does; `pts-worker status` shows it",
+    )
 
 
 @asynccontextmanager
