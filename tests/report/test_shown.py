@@ -217,6 +217,18 @@ def test_no_ward_below_twenty_is_ranked(least, first):
     assert ranked == list(range(first, 30))
 
 
+def test_clinics_are_ordered_by_name():
+    """A rate of rounded numbers makes no rank. Persons without a clinic are last."""
+    names = ["\u00d8re", "", "\u00c5pen", "Zen", "bryst"]
+    cohorts = [
+        CohortFacts(cohort=name, roster=100, in_effect=10 * n, week=[Amount()] * 3)
+        for n, name in enumerate(names)
+    ]
+    facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=cohorts)
+    shown = [cohort.name for cohort in ShownFacts(facts, SmallNumbers(5)).cohorts]
+    assert shown == ["bryst", "Zen", "\u00d8re", "\u00c5pen", ""]
+
+
 def test_a_number_of_persons_reveals_no_row():
     """Of 8 persons, 4 have ten restrictions by one code and 4 by another.
 

@@ -18,6 +18,8 @@ COHORTS_SHOWN: Final = 16
 """Rows that fit on a printed page."""
 RANKED_MIN: Final = 20
 """Minimum roster of a cohort with a rate. A rate of fewer persons is chance."""
+_A_AFTER_Z: Final = str.maketrans("å", "\u00ff")
+"""Sorts "å" after "æ" and "ø", as in Norwegian."""
 _FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
 """Replaces the cohorts beyond ``COHORTS_SHOWN``: no persons, or enough to hide a small count."""
 Key = TypeVar("Key")
@@ -129,8 +131,10 @@ class ShownFacts:
 
     @cached_property
     def cohorts(self) -> Sequence[ShownCohort]:
-        """The cohorts with the highest rates. Empty if they would reveal a few stale persons."""
+        """The cohorts with the highest rates, by name. Empty if they reveal a few stale persons."""
         cohorts = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
+        # Not by rate: one rounding step can move a cohort past several others.
+        cohorts.sort(key=_name)
         rosters = whole([cohort.roster for cohort in cohorts], self._confirmation(-1))
         return [] if not self._has_more and reveals(rosters) else cohorts
 
@@ -270,8 +274,12 @@ def _restricting(groups: Mapping[str, ShownCount]) -> Sequence[ShownCount]:
     return [groups[group] for group in GROUPS if group in groups]
 
 
-def _rank(cohort: ShownCohort) -> tuple[float, str]:
-    return (1 if cohort.rate is None else -cohort.rate, cohort.name)
+def _rank(cohort: ShownCohort) -> tuple[float, tuple[bool, str]]:
+    return (1 if cohort.rate is None else -cohort.rate, _name(cohort))
+
+
+def _name(cohort: ShownCohort) -> tuple[bool, str]:
+    return (not cohort.name, cohort.name.casefold().translate(_A_AFTER_Z))
 
 
 def _beside_range(persons: ShownCount, total: ShownCount) -> ShownCount:

@@ -83,22 +83,24 @@ class Overview:
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
-        """Format the confirmed share of the roster. A lower bound if few persons are stale."""
-        roster, stale = night.roster and night.roster.number, night.stale
-        if not roster or stale is None:
+        """Format the confirmed share of the roster. A lower bound unless it is a whole per cent."""
+        roster, stale = night.roster, night.stale
+        if roster is None or not roster.number or stale is None:
             return ""
-        stale_max = stale.high if stale.number is None else stale.number
-        text = self.words.percent_down(max(roster - stale_max, 0) / roster)
-        return self.words.text("at_least", share=text) if stale.number is None else text
+        # The lowest share that the shown numbers allow. 99.9 % must not read as 100 %.
+        percent, rest = divmod(100 * max(roster.low - stale.high, 0), roster.low)
+        text = self.words.percent(percent / 100)
+        is_exact = stale.low == stale.high and not rest
+        return text if is_exact else self.words.text("at_least", share=text)
 
     def line(
         self, counts: Callable[[ShownNight], ShownCount], *, from_zero: bool = False
     ) -> LineChart | None:
-        """Draw a line over the nights, if there are at least ``NIGHTS_MIN``."""
+        """Draw a line over the nights. None if it would show almost nothing."""
         facts = self.facts
-        if len(facts.nights) < NIGHTS_MIN:
-            return None
         numbers = [counts(night).number for night in self.shown.nights]
+        if len(numbers) - numbers.count(None) < max(NIGHTS_MIN, len(numbers) / 2):
+            return None
         return line(
             [night.day for night in facts.nights],
             without_rounding(numbers, self.least_change),
@@ -136,13 +138,21 @@ class Overview:
         return sentence + "."
 
     def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
-        """Return the change of a count over the last month as text. Empty if it is not shown."""
-        if self.shown.then is None:
+        """Compare a count with that of a month ago, as text. Empty if one of them is small."""
+        night, shown = self.facts.then, self.shown.then
+        if night is None or shown is None:
             return ""
-        now, then = count(self.shown.last), count(self.shown.then)
-        if change := self.change(now, then):
-            return self.words.text("month_change", change=change)
-        return self.words.text("month_unchanged") if self._is_compared(now, then) else ""
+        now, then = count(self.shown.last), count(shown)
+        if not self._is_compared(now, then):
+            return ""
+        share = (now.number or 0) / (then.number or 1) - 1
+        is_same = self._is_rounding(now, then) or not round(share * 100)
+        return self.words.text(
+            "month_same" if is_same else "month_more" if share > 0 else "month_fewer",
+            change=self.words.percent(abs(share)),
+            day=self.words.day(night.day),
+            then=self.prose(then),
+        )
 
     def state(self) -> Iterator[str]:
         """Yield sentences about the reliability of the figures."""
@@ -157,12 +167,8 @@ class Overview:
             if run.finished_at is not None:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
-        if facts.state is SnapshotState.GAPS and facts.last.stale:
-            stale = self.shown.last.stale
-            amount = self.patients(stale)
-            yield words.text("state_gaps", n=plural(stale), when=when, stale=amount)
-        elif facts.state is SnapshotState.GAPS:
-            yield words.text("state_gaps_unknown", when=when)
+        if facts.state is SnapshotState.GAPS:
+            yield from self._gaps(when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
         # A failed run does not change the figures, but a reader must know that it failed.
@@ -171,6 +177,17 @@ class Overview:
             began = words.moment(latest.started_at, self.zone)
             ending = self.ending(latest)
             yield words.text("state_since", run=latest.run_id, when=began, ending=ending)
+
+    def _gaps(self, when: str) -> Iterator[str]:
+        words, stale, run = self.words, self.shown.last.stale, self.facts.last_sync
+        if self.facts.last.stale:
+            amount = self.patients(stale)
+            yield words.text("state_gaps", n=plural(stale), when=when, stale=amount)
+        else:
+            yield words.text("state_gaps_unknown", when=when)
+        # Without their number, which would narrow a small number of stale persons.
+        if run and run.roster_faults:
+            yield words.text("state_roster")
 
     def tiles(self) -> Iterator[Tile]:
         """Yield the four most important figures."""
@@ -224,6 +241,11 @@ class Overview:
                     amount=self.cell(count(self.shown.last)),
                     notes=[month] if month else [],
                 )
+
+    def undrawn(self) -> str:
+        """Return the groups without a line chart, as text."""
+        lines = {group: self.line(partial(ShownNight.of, group=group)) for group in self.groups}
+        return ", ".join(self.words.group(group) for group, line in lines.items() if line is None)
 
     def _chart(
         self,

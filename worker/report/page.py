@@ -269,7 +269,7 @@ class Page(Overview):
         return self._plain(caption, "restrictions", rows, first=f"{text}_first") if rows else None
 
     def cohorts(self) -> Table | None:
-        """Return the persons by cohort, the highest rate first, cohorts without a rate last."""
+        """Return the persons by cohort."""
         words, has_weeks = self.words, self.shown.has_cohort_weeks
         rows = [
             Row(
@@ -289,7 +289,7 @@ class Page(Overview):
         return without_empty_columns(table, NOTHING) if rows else None
 
     def cohort_notes(self) -> Iterator[str]:
-        """Yield notes below the table: unranked cohorts, and cohorts that are not in it."""
+        """Yield notes below the table: cohorts without a rate, and cohorts that are not in it."""
         cohorts, words = self.shown.cohorts, self.words
         if any(cohort.rate is None for cohort in cohorts):
             yield words.text("cohorts_unranked", least=RANKED_MIN)
