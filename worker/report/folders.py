@@ -91,8 +91,8 @@ class PublicationFolder:
             ConfigurationError: the file cannot be created.
         """
         with named_faults(self._out):
-            number = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            return os.fdopen(number, "wb")
+            descriptor = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.fdopen(descriptor, "wb")
 
     def digest(self, name: str) -> tuple[int, str]:
         """Sync a file of the folder to disk. Return its size and SHA-256."""

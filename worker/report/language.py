@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from worker.views import codes
 
 LANGUAGES: Final = ("nb", "nn", "en")
-NOTHING: Final = "\u2013"
+NO_NUMBER: Final = "\u2013"
 """The text in place of a missing number."""
 _MINUS: Final = "\u2212"
 

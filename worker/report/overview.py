@@ -4,6 +4,7 @@ Counts are rounded, and counts of few persons are replaced by text.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from worker.core.display import OFF, ShownCount, SmallNumbers
 from worker.core.model import RunStatus
 from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
-from worker.report.language import NOTHING, Language
+from worker.report.language import NO_NUMBER, Language
 from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, without_rounding
 
 NIGHTS_MIN = 7
@@ -38,7 +39,7 @@ class Overview:
         """Format a count as a number, as a range, or as "fewer than" a limit."""
         words = self.words
         if count is None:
-            return Cell(NOTHING)
+            return Cell(NO_NUMBER)
         if count.number is not None:
             return Cell(words.number(count.number))
         if count.is_few:
@@ -55,7 +56,7 @@ class Overview:
 
     def patients(self, count: ShownCount | None) -> str:
         """Format a number of patients with its noun."""
-        return self.words.text("patients", n=plural(count), amount=self.prose(count))
+        return self.words.text("patients", n=grammatical_number(count), amount=self.prose(count))
 
     def change(self, now: ShownCount, then: ShownCount) -> str:
         """Format the change of a count in per cent. Empty if it may be only rounding."""
@@ -79,7 +80,7 @@ class Overview:
     def share(self, part: ShownCount, whole: ShownCount) -> str:
         """Format a part of a whole in per cent, if both are numbers."""
         if part.number is None or not whole.number:
-            return NOTHING
+            return NO_NUMBER
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
@@ -121,7 +122,7 @@ class Overview:
         last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence_of" if last.has_rate else "sentence",
-            n=plural(last.total),
+            n=grammatical_number(last.total),
             day=words.day(self.facts.last.day),
             amount=self.prose(last.total),
             persons=self.prose(last.persons) if last.has_rate else self.patients(last.persons),
@@ -182,7 +183,7 @@ class Overview:
         words, stale, run = self.words, self.shown.last.stale, self.facts.last_sync
         if self.facts.last.stale:
             amount = self.patients(stale)
-            yield words.text("state_gaps", n=plural(stale), when=when, stale=amount)
+            yield words.text("state_gaps", n=grammatical_number(stale), when=when, stale=amount)
         else:
             yield words.text("state_gaps_unknown", when=when)
         # Without their number, which would narrow a small number of stale persons.
@@ -201,7 +202,7 @@ class Overview:
         ends = []
         if self.shown.ends is not None:
             soon = self.shown.ends.get("ends_7", self.small.count(0))
-            ends = [words.text("tile_ends", n=plural(soon), amount=self.prose(soon))]
+            ends = [words.text("tile_ends", n=grammatical_number(soon), amount=self.prose(soon))]
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
             notes = [words.text("tile_stale", amount=self.prose(last.stale))]
@@ -215,7 +216,7 @@ class Overview:
         month = self.month(count)
         return Tile(
             self.cell(count(self.shown.last)),
-            self.words.text(text, n=plural(count(self.shown.last))),
+            self.words.text(text, n=grammatical_number(count(self.shown.last))),
             [month, *notes] if month else notes,
             self.line(count, from_zero=True),
         )
@@ -226,52 +227,31 @@ class Overview:
         return [g for g in GROUPS if any(g in night.groups for night in self.facts.nights)]
 
     def trends(self) -> Iterator[Chart]:
-        """Yield a line chart for each group."""
-        words = self.words
+        """Yield a line chart for each group that can be drawn."""
+        words, nights = self.words, self.facts.nights
         for group in self.groups:
             count = partial(ShownNight.of, group=group)
-            if group_line := self.line(count):
-                month = self.month(count)
-                yield self._chart(
-                    words.group(group),
-                    group_line,
-                    self._desc(count),
-                    ticks=[words.number(tick) for tick in group_line.ticks],
-                    group=group,
-                    amount=self.cell(count(self.shown.last)),
-                    notes=[month] if month else [],
-                )
+            if (group_line := self.line(count)) is None:
+                continue
+            ticks = [words.number(tick) for tick in group_line.ticks]
+            # An axis that does not start at 0 exaggerates changes, so the chart has a note.
+            notes = [self.month(count), words.text("axis", low=ticks[-1])]
+            yield Chart(
+                title=words.group(group),
+                desc=self._desc(count),
+                line=group_line,
+                ticks=ticks,
+                first=words.short_day(nights[0].day),
+                last=words.short_day(nights[-1].day),
+                group=group,
+                amount=self.cell(count(self.shown.last)),
+                notes=[*filter(None, notes[: 2 if group_line.ticks[-1] else 1])],
+            )
 
     def undrawn(self) -> str:
         """Return the groups without a line chart, as text."""
-        lines = {group: self.line(partial(ShownNight.of, group=group)) for group in self.groups}
-        return ", ".join(self.words.group(group) for group, line in lines.items() if line is None)
-
-    def _chart(
-        self,
-        title: str,
-        group_line: LineChart,
-        desc: str,
-        *,
-        ticks: Sequence[str],
-        group: str,
-        amount: Cell | None = None,
-        notes: Sequence[str] = (),
-    ) -> Chart:
-        nights, words = self.facts.nights, self.words
-        # An axis that does not start at 0 exaggerates changes, so the chart has a note.
-        low = [words.text("axis", low=ticks[-1])] if group_line.ticks[-1] else []
-        return Chart(
-            title=title,
-            desc=desc,
-            line=group_line,
-            ticks=ticks,
-            first=words.short_day(nights[0].day),
-            last=words.short_day(nights[-1].day),
-            group=group,
-            amount=amount,
-            notes=[*notes, *low],
-        )
+        drawn = {chart.group for chart in self.trends()}
+        return ", ".join(self.words.group(group) for group in self.groups if group not in drawn)
 
     def _desc(self, count: Callable[[ShownNight], ShownCount]) -> str:
         counts, nights = list(map(count, self.shown.nights)), self.facts.nights
@@ -289,13 +269,9 @@ class Overview:
             highest=highest,
         )
 
-    def withheld_days(self) -> str:
-        """Return the days on which a run was withheld, as text."""
-        return ", ".join(map(self.words.day, self.facts.withheld))
-
-    def missed_days(self) -> str:
-        """Return the days without a published or withheld run, as text."""
-        return ", ".join(map(self.words.day, self.facts.missed))
+    def days(self, days: Sequence[date]) -> str:
+        """Return days as text."""
+        return ", ".join(map(self.words.day, days))
 
     def trend_table(self) -> Table:
         """Return the trends as a table of numbers, the newest day first."""
@@ -312,6 +288,6 @@ class Overview:
         )
 
 
-def plural(count: ShownCount | None) -> int:
-    """Return 1 for the singular. A range or a hidden count takes the plural."""
+def grammatical_number(count: ShownCount | None) -> int:
+    """Return 1 for the singular, 2 for the plural, as of a range or a hidden count."""
     return 1 if count and count.number == 1 else 2
