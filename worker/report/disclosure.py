@@ -92,6 +92,7 @@ class ShownFacts:
         divided = [self._by_area(group) for group in GROUPS if group in self.groups]
         with_cause = [count for counts, _ in divided for count in counts]
         without_cause = [count for _, counts in divided for count in counts]
+        # A reader can compare the sum of all causes with the sum of the codes that have one.
         division = [whole([*causes.values()], with_cause), *without_cause]
         divisions = [*total.divisions, division]
         is_safe = not reveals(ShownCount(total.first, total.last, total.low, total.high, divisions))
@@ -106,6 +107,7 @@ class ShownFacts:
         codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
         without = [count for key, count in counts.items() if key.code in codes]
         if not without:
+            # The page shows this sum, so it narrows the bounds more than its codes do.
             return [self.groups[group]], []
         return [count for key, count in counts.items() if key.code not in codes], without
 

@@ -149,6 +149,7 @@ async def _write(
     query = _rows_of(view, connection.dialect.name)
     if options.since is not None:
         query = query.where(column("seq") > await _last_seq(connection, options.since))
+    # A dialect is for one program in Norwegian, so its files have Norwegian names.
     stem = view.name if options.dialect is None else view_name_nb(view.name)
     name, rows = f"{stem}.{options.format}", 0
     files = ExitStack()

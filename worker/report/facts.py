@@ -192,6 +192,7 @@ class _Queries:
             .where(cohort.c.publication_no == last.publication_no, _has_persons(cohort))
             .order_by(cohort.c.cohort)
         )
+        # One row without a name would repeat the totals of the page.
         if not any(row.cohort for row in rows):
             return ()
         return tuple(
@@ -279,6 +280,7 @@ def _compared_night(nights: Sequence[NightFacts]) -> NightFacts | None:
     if not nights:
         return None
     latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
+    # The night of that day may be missing.
     earliest = latest - timedelta(days=_SLACK_DAYS)
     return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
 

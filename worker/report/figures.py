@@ -50,6 +50,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
 
     def age(self, now: datetime) -> timedelta:
         """Return the time since the publication."""
+        # A clock that was set back must not make a negative age.
         return max(now - (self.published_at or self.started_at), timedelta(0))
 
 
@@ -185,4 +186,5 @@ class ReportFacts(Value, frozen=True, kw_only=True):
             if later.published_at - night.published_at > _INTERVAL_MAX
             for day in range(1, (later.day - night.day).days)
         }
+        # A withheld day has its own mark in the trend.
         return sorted(missed - set(self.withheld))

@@ -97,6 +97,7 @@ class PublicationFolder:
     def digest(self, name: str) -> tuple[int, str]:
         """Sync a file of the folder to disk. Return its size and SHA-256."""
         with named_faults(self._out), (self.path / name).open("rb") as file:
+            # Before the folder appears, so that a power failure leaves no empty file in it.
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
             return size, hashlib.file_digest(file, "sha256").hexdigest()

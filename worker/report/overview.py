@@ -67,6 +67,7 @@ class Overview:
     def _is_compared(self, now: ShownCount, then: ShownCount) -> bool:
         if now.number is None or not then.number:
             return False
+        # Exact numbers are compared at any size.
         return self.small.least == OFF or min(now.number, then.number) >= _CHANGE_MIN
 
     def _is_rounding(self, now: ShownCount, then: ShownCount) -> bool:
@@ -218,6 +219,7 @@ class Overview:
             self.cell(count(self.shown.last)),
             self.words.text(text, n=grammatical_number(count(self.shown.last))),
             [month, *notes] if month else notes,
+            # The line of a tile has no axis, so only a common start at 0 can be compared.
             self.line(count, from_zero=True),
         )
 

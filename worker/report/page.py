@@ -150,6 +150,7 @@ class Page(Overview):
         """Return the restrictions in effect, by group and code."""
         words, codes = self.words, self.shown.codes
         rows = []
+        # The bar of the largest code fills the column.
         top = max((count.number or 0 for count in codes.values()), default=0)
         for group in GROUPS:
             counts = sorted(

@@ -179,6 +179,7 @@ def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
             base = math.floor(low / step + 1e-9) * step
             if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
                 return base, step
+    # Not reached: with the larger factor, a step always fits.
     return 0.0, high
 
 
