@@ -20,8 +20,9 @@ WAITS_WINDOW: Final = 10
 REFUSALS_WINDOW: Final = 30
 """How many of the latest responses count. Three refusals in thirty indicate a rate limit of PTS
 slightly below the ceiling. The rate is halved at most once in thirty responses."""
-_BURST_S: Final = 0.05
-"""Size of a burst, as the requests of this time, because timers are coarser than a high rate."""
+_BURST_S: Final = 0.02
+"""Size of a burst, as the requests of this time, because timers are coarser than a high rate. The
+rest of the 5 % above the ceiling (promise 7) is left for delays on the way to PTS."""
 _REFUSALS: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
