@@ -167,7 +167,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "batch": (
         "worker.store.runs.run_store",
-        "RunStore.apply",
+        "RunStore.write_reads",
         "lambda self, reads, **_: [(read.person.off_id.reveal(), read.areas) for read in reads]",
     ),
     "pseudonym": (
