@@ -161,7 +161,9 @@ def test_little_room_and_an_h_number(worker: Installation):
     at = "--set api.base_url=https://pts.example.invalid"
     h_number = worker.call(f"doctor --probe --person - --json {at}", "01418012345")
     assert "an H-number is not sent to PTS" in line_of(h_number, "PTS probe")["text"]
-    scarce = replace(worker, constants={"worker.store.sqlite._FREE_BYTES_MIN": 1 << 62}).run("doctor")
+    scarce = replace(worker, constants={"worker.store.sqlite._FREE_BYTES_MIN": 1 << 62}).run(
+        "doctor"
+    )
     line = line_of(scarce, "database")
     assert (line["state"], line["hint"]) == ("WARN", "free some space on that disk")
 
