@@ -40,7 +40,9 @@ class Nothing:
     async def not_sent(self, _person_keys: Sequence[str]) -> None:
         """Nobody is known."""
 
-    async def chosen(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+    async def selected_areas(
+        self, _person_keys: Sequence[str]
+    ) -> Mapping[str, frozenset[str]] | None:
         """Everyone."""
         return None
 

@@ -24,7 +24,7 @@ _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 _SHOWN_MAX: Final = 30
 """Maximum number of exceptions in one traceback. Groups and chains can have thousands."""
 _LOOP_CLOSED: Final = "Event loop is closed"
-"""The error of an aiosqlite thread after a file that could not be opened. It is not printed."""
+"""Raised in aiosqlite's thread if a file could not be opened. Not printed."""
 
 
 def reason_of(error: OSError) -> str:
@@ -279,7 +279,7 @@ def _detail(error: BaseException) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception, after its causes and before the members of a group."""
+    """The traceback of an exception, after those of its causes. A group's members follow."""
     lines: list[str] = []
     for related in _related(error, set()):
         frames = traceback.format_tb(related.__traceback__)

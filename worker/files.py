@@ -21,7 +21,7 @@ _REMEDIES: Final = {
 
 
 @contextmanager
-def named_faults(path: Path) -> Iterator[None]:
+def convert_write_errors(path: Path) -> Iterator[None]:
     """Convert an ``OSError`` of the file system to a ``ConfigurationError``.
 
     Inside a database transaction an ``OSError`` would count as a lost connection and be retried.
@@ -63,11 +63,11 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             and no temporary file.
     """
     _require_plain(path)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     temporary = Path(name)
     try:
         # The content is on the disk before the rename: a crash must not leave an empty file.
-        _fill(number, content, mode)
+        _fill(descriptor, content, mode)
         os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
     except BaseException:
         with suppress(OSError):
@@ -82,9 +82,9 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         FileExistsError: the file already exists.
         OSError: the file cannot be written. No partial file remains.
     """
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _fill(number, content, mode)
+        _fill(descriptor, content, mode)
     except BaseException:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - as above
@@ -109,10 +109,10 @@ def _require_plain(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is not a plain file")
 
 
-def _fill(number: int, content: bytes, mode: int) -> None:
+def _fill(descriptor: int, content: bytes, mode: int) -> None:
     """Write the content to the open file, sync it to disk and close it."""
-    with os.fdopen(number, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fchmod(number, mode)  # the umask does not apply
-        os.fsync(number)
+        os.fchmod(descriptor, mode)  # the umask does not apply
+        os.fsync(descriptor)

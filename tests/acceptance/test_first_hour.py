@@ -101,7 +101,7 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     }
     words = [word for name, value in closed.items() for word in ("--set", f"{name}={value}")]
     text = said(capsys, "--config", f"{migrated}/worker.toml", "doctor", *key, *words, code=69)
-    assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
+    assert f"privacy.pseudonym_key_file: others can access {migrated}/pseudonym.key" in text
     assert "2 persons, 4 requests" in text
     assert "1 identifier with wrong check digits → " in text
     assert "ask about other persons: line 5" in text

@@ -130,10 +130,10 @@ async def check_configuration(app: App, warnings: Warnings) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             # With `test`, the report is marked as synthetic, so the two must agree.
             remedy = "remove one of them: the environment decides whether persons are real"
-            warnings[f"api.environment is {environment}, but {key} belongs to another"] = remedy
+            warnings[f"api.environment is {environment}, but {key} is not its address"] = remedy
     for key in _SECRETS:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
-            warnings[f"{key}: others can reach {path}"] = _OPEN_KEY
+            warnings[f"{key}: others can access {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
         warnings[f"telemetry.textfile: there is no folder {file.parent}"] = (
             "create it for the metrics"
@@ -229,7 +229,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
                 if names:
                     warnings[f"{area.name}: {finding}: {', '.join(names)}"] = _LEARN_HINT
     if all(counts.values()):
-        with suppress(WorkerError):  # the line of the database reports it
+        with suppress(WorkerError):  # the database check reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await record_probe(store, app.contract_fingerprints())
     for name in [name for name, count in counts.items() if not count]:
@@ -300,7 +300,7 @@ async def check_roster(app: App, warnings: Warnings) -> str:
         warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
     if counts.wrong_digits:
         lines = ", ".join(counts.first_wrong_digits)
-        remedy = f"correct mistyped ones, which ask about other persons: {lines}"
+        remedy = f"a mistyped identifier asks about another person: correct {lines}"
         warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"

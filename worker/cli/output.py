@@ -17,7 +17,7 @@ import click
 
 from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
-from worker.errors import ExitCode, UsageError, WorkerError, safe_traceback
+from worker.errors import UsageError, WorkerError, safe_traceback
 from worker.masking import masked
 
 NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
@@ -29,7 +29,7 @@ _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
 """Width of a table, in characters. ``fitted`` wraps its rows for a terminal."""
 _STATUS_MAX: Final = 180
-"""Maximum length of a unit's status. An alert of 400 characters also lists commands."""
+"""Maximum length of a unit's status. An alert of at most 400 characters also lists commands."""
 
 
 def instant(at: datetime | None) -> str:
@@ -207,5 +207,4 @@ def report_bug(error: BaseException, *, as_json: bool) -> None:
         f"this is a bug ({type(error).__name__})",
         hint="please report it with the traceback above; it contains no personal values",
     )
-    bug.exit_code = ExitCode.BUG
     report_error(bug, as_json=as_json)

@@ -21,7 +21,7 @@ from worker.roster.csv_file import CsvRoster
 from worker.store.identity import check_identity, check_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
-from worker.store.runs.run_store import Choice, RunStore, open_run_store
+from worker.store.runs.run_store import BackfillSelection, RunStore, open_run_store
 from worker.store.status import RunFacts, last_full_publication
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
@@ -37,14 +37,14 @@ class RunRequest(Value, frozen=True, kw_only=True):
     Attributes:
         kind: sync reads the complete roster, backfill a subset.
         roster: replaces the configured one.
-        choice: selects the person-areas that a backfill reads.
+        selection: selects the person-areas that a backfill reads.
         accept_removals: accept the removals of the last withheld run.
         accept_service: accept a new address of the same PTS.
     """
 
     kind: RunKind = RunKind.SYNC
     roster: Roster | None = None
-    choice: Choice | None = None
+    selection: BackfillSelection | None = None
     accept_removals: bool = False
     accept_service: bool = False
     wait_s: float = 0.0
@@ -84,7 +84,7 @@ async def run_sync(
             areas=app.settings.sync.areas,
             terms=app.terms(contract),
             continue_within=app.settings.sync.continue_within,
-            choice=request.choice,
+            selection=request.selection,
             confirm=Confirm(app.settings.sync.confirm),
         )
         areas = _area_reader(app, reader, pace, store, progress)
@@ -114,7 +114,7 @@ async def run_sync(
             progress=progress,
         )
         last = await database.read(last_full_publication)
-        if request.choice is None:
+        if request.selection is None:
             progress.persons_expected = await _expected(roster, request, last)
         report = await run.execute()
         # A refused client has its reason from HelseID or PTS. Any other interrupted run gets the
@@ -156,7 +156,7 @@ def _area_reader(
 
 
 async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:
-    """Estimate the number of persons: lines of the roster, else persons of the last full run."""
+    """Estimate the number of persons from the roster's lines or the last full publication."""
     if isinstance(roster, CsvRoster) and (lines := await roster.count_lines()):
         return lines
     if last is None or request.kind is not RunKind.SYNC:

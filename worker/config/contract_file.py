@@ -111,7 +111,7 @@ def _misfits(contract: Contract) -> Iterator[str]:
     """Errors about areas and columns that the program does not have."""
     for area in (area for area in AREAS if area.name in contract):
         declared = contract[area.name]
-        types = {column.name: column.type for column in area.columns if not column.never_of}
+        types = {column.name: column.type for column in area.columns if not column.derived_from}
         for column, source in declared.columns.items():
             place, names = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:

@@ -55,7 +55,7 @@ class Run:
         try:
             await self._read()
             # A sync without reads is published as well: it may mark persons as departed.
-            if not (is_sync or self.progress.persons_asked):
+            if not (is_sync or self.progress.persons_requested):
                 return await self._abandon()
             return await self._publish(is_full_roster=is_sync and not self.progress.roster_faults)
         # Without the lease, not even the end of the run may be recorded.
@@ -139,7 +139,7 @@ class Run:
                 "run.not_recorded", reason=record_error.message, hint=record_error.hint
             )
         details = [*self._failure_reasons()] if is_withheld else []
-        requested = self.progress.persons_asked
+        requested = self.progress.persons_requested
         # Few persons are weak evidence about PTS, so the report shows their number.
         if (
             self.store.handle.kind == RunKind.BACKFILL
