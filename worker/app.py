@@ -202,16 +202,14 @@ class App:
                 runtime=self.runtime,
             )
 
-    def transport(self, server: str = "PTS", *, limit_s: float | None = None) -> Transport:
+    def transport(self, server: str = "PTS", *, limit_s: float = REQUEST_TIMEOUT_S) -> Transport:
         """An HTTP transport, which the caller opens.
 
         Args:
             server: the server's name, for messages.
             limit_s: time-out in seconds of one request and its response.
         """
-        options = TransportOptions(
-            server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=self.tls()
-        )
+        options = TransportOptions(server=server, attempt_s_max=limit_s, tls=self.tls())
         return Transport(options, self.proxy())
 
     def base_url(self) -> str:

@@ -124,7 +124,7 @@ def test_open_secrets_are_for_rehearsals(tmp_path, files, issuer, mode, refused)
     (tmp_path / "jwk").chmod(mode)
     if refused:
         (line,) = lacks(tmp_path, files, "sync")
-        assert f"every account on this machine can {'write' if mode == 0o646 else 'reach'}" in line
+        assert f"every account on this machine can {'write' if mode == 0o646 else 'access'}" in line
         assert f"chmod 0600 {tmp_path}/jwk" in line
     else:
         assert lacks(tmp_path, files, "sync") == []

@@ -6,7 +6,7 @@ A check returns the text of its line, or raises the error that its line shows.
 import math
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -18,11 +18,12 @@ from worker.app import App
 from worker.cli.options import Cli
 from worker.cli.output import fitted
 from worker.config.needs import required, unmet
-from worker.core.contract import fingerprint
+from worker.core.area import ResourceArea
+from worker.core.contract import AreaContract, fingerprint
 from worker.core.display import counted, visible_lines
 from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import NationalId, is_h_number
-from worker.core.model import Person, RosterLineError
+from worker.core.model import Person, Record, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.run import add_place
 from worker.core.times import format_duration
@@ -217,14 +218,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
                     verdict.hint = error.hint or _DECLARED_HINT
                 raise verdict from None
             counts[area.name] = len(read.records)
-            # A declared column without any value suggests a wrong path in the contract.
-            declared = app.contract()[area.name].columns
-            rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
-            empty = [
-                column.name
-                for column, *values in rows
-                if column.name in declared and {*values} == {None}
-            ]
+            empty = _empty_columns(area, app.contract()[area.name], read.records)
             for finding, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
                     warnings[f"{area.name}: {finding}: {', '.join(names)}"] = _LEARN_HINT
@@ -235,6 +229,18 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
     for name in [name for name, count in counts.items() if not count]:
         warnings[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
+
+
+def _empty_columns(
+    area: ResourceArea, contract: AreaContract, records: Sequence[Record]
+) -> list[str]:
+    """The declared columns without any value, whose path in the contract may be wrong."""
+    rows = zip(area.columns, *(record.columns for record in records), strict=True)
+    return [
+        column.name
+        for column, *values in rows
+        if column.name in contract.columns and {*values} == {None}
+    ]
 
 
 async def check_contract(app: App, warnings: Warnings) -> str:
@@ -278,7 +284,8 @@ async def check_roster(app: App, warnings: Warnings) -> str:
         return "standard input"  # it can be read only once, and the run needs it
     roster = app.roster()
     counts = await _count(roster)
-    entries, errors = counts.entries, counts.errors
+    _warn_of_lines(counts, warnings)
+    entries = counts.entries
     sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
@@ -288,20 +295,6 @@ async def check_roster(app: App, warnings: Warnings) -> str:
     )
     if sent < entries:
         text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
-    if errors:
-        remedy = f"each counts as a failure; the first: {counts.first_error}"
-        warnings[f"{counted(errors, 'line')} that cannot be read"] = remedy
-    if counts.contradictions:
-        repeated = counted(counts.contradictions, "line")
-        remedy = (
-            "each person is read once, with the local_ref and cohort of the first line; see "
-            f"{counts.first_contradiction}"
-        )
-        warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
-    if counts.wrong_digits:
-        lines = ", ".join(counts.first_wrong_digits)
-        remedy = f"a mistyped identifier asks about another person: correct {lines}"
-        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     if isinstance(roster, CsvRoster):
@@ -323,6 +316,24 @@ class _Counts(msgspec.Struct):
     first_contradiction: str = ""
     wrong_digits: int = 0
     first_wrong_digits: list[str] = []
+
+
+def _warn_of_lines(counts: _Counts, warnings: Warnings) -> None:
+    """Add a warning for each kind of line that needs attention."""
+    if counts.errors:
+        remedy = f"each counts as a failure; the first: {counts.first_error}"
+        warnings[f"{counted(counts.errors, 'line')} that cannot be read"] = remedy
+    if counts.contradictions:
+        repeated = counted(counts.contradictions, "line")
+        remedy = (
+            "each person is read once, with the local_ref and cohort of the first line; see "
+            f"{counts.first_contradiction}"
+        )
+        warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
+    if counts.wrong_digits:
+        lines = ", ".join(counts.first_wrong_digits)
+        remedy = f"a mistyped identifier asks about another person: correct {lines}"
+        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
 
 
 async def _count(roster: Roster) -> _Counts:

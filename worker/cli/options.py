@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+AREAS: Final = ("patient-safety", "patient-privacy")
+"""The areas' names. ``core.area`` takes long to import, which would slow ``--help`` down."""
 _NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 _NEW_OBJECTS_MAX: Final = 5_000
 """New objects before the garbage collector scans them."""
@@ -234,8 +236,7 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
-    # Not from core.area, which takes long to import: --help would be slow.
-    type=click.Choice(["patient-safety", "patient-privacy"]),
+    type=click.Choice(AREAS),
     metavar="AREA",
     help="Only this area (repeatable). Default: sync.areas.",
 )

@@ -116,14 +116,7 @@ async def run_sync(
         last = await database.read(last_full_publication)
         if request.selection is None:
             progress.persons_expected = await _expected(roster, request, last)
-        report = await run.execute()
-        # A refused client has its reason from HelseID or PTS. Any other interrupted run gets the
-        # last status and both addresses, because it may be a network problem.
-        is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
-        if is_unclear and (slowness := progress.slowness()):
-            issuer = app.settings.helseid.issuer
-            status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
-            report = replace(report, reasons=(*report.reasons, status))
+        report = _with_last_status(app, await run.execute(), progress)
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _apply_retention(app, lease, last, stop)
         return report
@@ -164,14 +157,25 @@ async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) 
     return last.totals["persons_total"] - last.totals["persons_departed"]
 
 
+def _with_last_status(app: App, report: RunReport, progress: RunProgress) -> RunReport:
+    """The report, for an interrupted run with the last status and the addresses of both servers."""
+    # A refused client has its reason from HelseID or PTS. Other causes may be network problems.
+    is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
+    if not is_unclear or not (slowness := progress.slowness()):
+        return report
+    issuer = app.settings.helseid.issuer
+    status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
+    return replace(report, reasons=(*report.reasons, status))
+
+
 async def _apply_retention(
     app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event
 ) -> None:
     """Delete old versions and accesses. An error is only logged."""
     # The run is published, and the next run tries again.
-    retention, until = app.settings.retention.versions, last.published_at if last else None
+    kept, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=retention, until=until, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=kept, until=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -18,8 +18,6 @@ _LISTED_BELOW: Final = 20
 """With fewer failures, each gets a line even without ``--all``."""
 _KEY_SHOWN: Final = 12
 """Characters of a pseudonym, so that a line fits into 80 columns."""
-_AREAS: Final = ("patient-safety", "patient-privacy")
-
 _HEADERS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "reason")
 
 
@@ -30,7 +28,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--all", "shows_all", is_flag=True, help="One line for each failure, however many.")
-@click.option("--area", type=click.Choice(_AREAS), metavar="AREA", help="Only this area.")
+@click.option("--area", type=click.Choice(options.AREAS), metavar="AREA", help="Only this area.")
 @click.option(
     "--kind",
     type=click.Choice([kind.value for kind in FailureKind]),
