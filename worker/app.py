@@ -151,6 +151,7 @@ class App:
             stop=stop,
         ) as database:
             if checked:
+                # SQLite would create a missing file, and the error would name a missing schema.
                 require_file(database.engine.url, note=self.loaded.missing)
                 await check_schema(database)
             yield database

@@ -82,6 +82,7 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         FileExistsError: the file already exists.
         OSError: the file cannot be written. No partial file remains.
     """
+    # Private until the content is complete: ``_fill`` sets the final mode.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _fill(descriptor, content, mode)
@@ -105,6 +106,7 @@ def _require_plain(path: Path) -> None:
         return
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    # ``/dev/stdout`` is a link to ``/proc/self/fd/1``, which may lead to a plain file.
     if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
         raise OSError(errno.EINVAL, "it is not a plain file")
 

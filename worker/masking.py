@@ -65,6 +65,7 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
     """
     if len(text) < LENGTH:
         return text
+    # Before the pattern, which does not match within a longer number.
     if off_id:
         text = text.replace(off_id, MASK)
     if _MAY_MATCH.search(text) is None or _KEPT.fullmatch(text):
@@ -86,6 +87,7 @@ def masked(text: str) -> str:
     Eleven or more digits in a row are masked even if the check digits are wrong. Digests, UUIDs
     and times are kept.
     """
+    # The pattern has one group, so the pieces at odd positions are the kept texts.
     pieces = _KEPT.split(text)
     pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]
     return "".join(pieces)

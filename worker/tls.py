@@ -132,6 +132,7 @@ def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - HTTPS does without it
 
     try:
+        # The dialect reads the URL, so these are the hosts that the driver connects to.
         _, arguments = url.get_dialect()().create_connect_args(url)
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigurationError(
@@ -140,6 +141,7 @@ def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
         ) from None
     named, port = arguments.get("host", ""), arguments.get("port", _PORT)
     hosts = [named] if isinstance(named, str) else named
+    # A name that begins with a slash is the folder of a UNIX socket.
     is_local = all(host.startswith("/") or is_loopback(host) for host in hosts)
     mode = _mode(url.query, key, is_local=is_local)
     return PostgresTls(
@@ -206,6 +208,7 @@ def _context(
         return context
     pem = read_trusted(ca_file, key=key)
     try:
+        # Text between the certificates may contain any characters.
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(

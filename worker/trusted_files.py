@@ -141,6 +141,7 @@ def _resolved(path: Path, key: str, forbidden: int) -> Path:
         status = place.stat()
         is_sticky = status.st_mode & stat.S_ISVTX
         _examine(status, place, key, 0 if is_sticky else forbidden & SHARED_WRITE)
+        # After a link, ``..`` is the parent of the link's target, as for the kernel.
         place = place.parent if part == ".." else place / part
         if place.is_symlink():
             place = _resolved(place.parent / place.readlink(), key, forbidden)

@@ -115,6 +115,7 @@ async def _result(name: str, check: Check, app: App, reported: dict[str, str]) -
 
 def _print(line: Line) -> None:
     text = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
+    # 26 is the width of the columns before the text.
     first, *further = visible_lines(text.replace("\n", f"\n{'':<26}")).split("\n")
     fitted_lines = [fitted(first, sys.stdout, hanging=26)]
     fitted_lines += [fitted(part, sys.stdout, hanging=3) for part in further]

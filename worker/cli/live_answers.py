@@ -81,6 +81,7 @@ async def _prove(
         try:
             await reader.read(person, area)
         except AreaError as error:
+            # PTS is unavailable or refuses the client: that is no property of the contract.
             if error.kind not in _KEYS and error.status != _OK:
                 raise
             text = without_indexes(error.message.replace(f"; {LEARN}", ""))
@@ -118,6 +119,7 @@ def learned(
     proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
     statuses = Counter(response.status for response in responses)
     for response in responses:
+        # A body that is not JSON has no fields, but its status counts.
         with suppress(AreaError):
             documents[response.status].append(parse(response.body))
     for status, number in sorted(statuses.items()):

@@ -86,6 +86,7 @@ class Cli:
         if self.as_json:
             print_json(result)
             return
+        # Collected, so that the complete text can be escaped and wrapped.
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             text() if text is not None else print_document(plain(result, datetime))
         print(fitted(visible_lines(printed.getvalue()), sys.stdout), end="", flush=True)
@@ -118,6 +119,7 @@ def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that sets a configuration key. It is not passed to the command."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        # An absent option must not replace the value of the file.
         if value not in {None, ()}:
             text = ",".join(value) if parameter.multiple else value
             _cli(context).flags[key] = (text, parameter.opts[0])
@@ -130,6 +132,7 @@ def _cli(context: click.Context) -> Cli:
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    # Given before the command's name, it is absent after it, where this is called again.
     _cli(context).config_file = value or _cli(context).config_file
 
 

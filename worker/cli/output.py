@@ -116,6 +116,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         cells = {name.replace("_", " "): _cell(part) for name, part in value.items()}
         return ", ".join(f"{name} {cell}" for name, cell in cells.items() if cell)
+    # A bool is also an int.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -161,6 +162,7 @@ def notify(*assignments: str) -> None:
         textwrap.shorten(assignment, _STATUS_MAX, placeholder=" …") for assignment in assignments
     )
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        # A full socket must not delay a run.
         client.setblocking(False)  # noqa: FBT003 - no keyword
         client.sendto(text.encode(errors="replace"), address)
 

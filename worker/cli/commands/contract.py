@@ -104,6 +104,7 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
     candidates = candidates[:_SHOWN_MAX]
+    # On standard error, because standard output may be redirected to a file.
     for number, operation in enumerate(candidates, 1):
         click.echo(visible(f"{number:3}  {operation.name}  {operation.remark}"), err=True)
     kind = click.IntRange(0, len(candidates))
@@ -144,6 +145,7 @@ def _report(
     in_force = app.contract()
     proposed = {area: part.contract for area, part in proposals.items() if part.contract}
     text, todos = contract_toml({**in_force, **proposed}, in_force, proposals)
+    # Without a proposal, the file would only repeat the contract in force.
     if out is not None and proposed:
         with convert_write_errors(out):
             write_new(out, text.encode())

@@ -160,6 +160,7 @@ async def _copy(store: "Database", copy: Path) -> None:
         try:
             await driver.execute("VACUUM INTO ?", (str(copy),))
         except sqlite3.Error as error:
+            # The low byte is the primary error code.
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise described(error, store.engine.url) from error
             is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL

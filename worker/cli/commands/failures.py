@@ -93,6 +93,7 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
 
 
 def _row(failure: "OpenFailure") -> tuple[Any, ...]:
+    # None without pseudonyms, because the key would be the identifier.
     key = failure.person_key
     return (
         failure.local_ref or (f"row {failure.person_id}" if key is None else key[:_KEY_SHOWN]),

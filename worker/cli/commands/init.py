@@ -127,6 +127,7 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     from worker.core.hosts import ENVIRONMENTS
 
     call = f"pts-worker --config {shlex.quote(str(out))}"
+    # Without an environment, the values contain the issuer themselves.
     issuer = ENVIRONMENTS.get(values.get("api.environment", ""), values).get("helseid.issuer")
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")

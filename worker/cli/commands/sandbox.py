@@ -91,6 +91,7 @@ def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **value
         cli.emit({"sandbox": served}, lambda: _print(served))
 
     try:
+        # Absolute, because relative paths in the configuration start at its folder.
         values["contract"] = str(contract.resolve()) if contract else ""
         serve_forever(write_setup(folder, SandboxOptions(**values)), ready)
     except (OSError, ValueError) as error:

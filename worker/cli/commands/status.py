@@ -186,6 +186,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
             print(f"run {run.run_id}: {run.reason}")
         if not_sent := run.totals["persons_not_sent"]:
             print(f"run {run.run_id}: {counted(not_sent, 'person')} not sent (H-numbers)")
+        # Later runs have read the persons of an earlier withheld run again.
         if run is runs[0] and run.exit_code == ExitCode.WITHHELD and run.finished_at:
             worked = span((run.finished_at - run.started_at).total_seconds())
             requests = run.totals["requests"]
