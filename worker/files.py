@@ -46,10 +46,8 @@ def is_missing(path: Path) -> bool:
     """Whether no file or folder has this name. False if that cannot be determined."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 
@@ -63,15 +61,14 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             and no temporary file.
     """
     _require_plain(path)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         # The content is on the disk before the rename: a crash must not leave an empty file.
         _fill(descriptor, content, mode)
-        os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
+        os.replace(part, path)  # noqa: PTH105 - all steps of a write use os
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108 - as above
+            os.unlink(part)  # noqa: PTH108 - as above
         raise
 
 

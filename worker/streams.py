@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
-_STANDARD: Final = (0, 1, 2)
 _output_lost = threading.Event()
 
 
@@ -46,7 +45,7 @@ def open_streams() -> None:
 
     If one is closed, the next opened file would get its number and receive the output.
     """
-    for descriptor in _STANDARD:
+    for descriptor in (0, 1, 2):
         try:
             # Another process may have made the shared descriptor non-blocking. Writes would fail.
             os.set_blocking(descriptor, True)

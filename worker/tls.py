@@ -181,9 +181,8 @@ def _verified_context(
     if root == _SYSTEM:
         context = _context("postgresql", ca_file)
     else:
-        context = _context(
-            "postgresql", Path(root), f"{key} ({ROOT_PARAMETER})", trusts_system=False
-        )
+        root_key = f"{key} ({ROOT_PARAMETER})"
+        context = _context("postgresql", Path(root), root_key, trusts_system=False)
     context.check_hostname = mode == "verify-full"
     return context
 

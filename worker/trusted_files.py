@@ -35,9 +35,7 @@ _PRIVATE_CHMOD: Final = (
     "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
     "defaultMode: 0440 on the volume"
 )
-_STICKY_REMEDY: Final = (
-    "move the file to a folder of the worker's user, created with `mkdir -m 700`"
-)
+_MOVE: Final = "move the file to a folder of the worker's user, created with `mkdir -m 700`"
 _READ_REMEDIES: Final = {
     errno.EISDIR: "; name a file in it",
     errno.EACCES: "; let this account (uid {user_id}) read it, or run as its owner (pts-admin)",
@@ -69,9 +67,8 @@ def open_trusted(
     # was put there since.
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        _examine(
-            os.fstat(descriptor), place, key, forbidden, _PRIVATE_CHMOD if is_secret else _CHMOD
-        )
+        remedy = _PRIVATE_CHMOD if is_secret else _CHMOD
+        _examine(os.fstat(descriptor), place, key, forbidden, remedy)
         return io.FileIO(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -123,7 +120,7 @@ def examine_with_folder(
         ConfigurationError: as ``open_trusted``, or others can create files in its folder.
     """
     place = _resolved(path, key, forbidden)
-    _examine(place.parent.stat(), place.parent, key, forbidden & SHARED_WRITE, _STICKY_REMEDY)
+    _examine(place.parent.stat(), place.parent, key, forbidden & SHARED_WRITE, _MOVE)
     if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     remedy = f"{_CHMOD}; or {alternative}" if alternative else _CHMOD
@@ -166,11 +163,9 @@ def _examine(
         excess &= ~stat.S_IRWXG
     if excess:
         accounts = "every account on this machine" if excess & stat.S_IRWXO else "its group"
-        problem = f"{key}: {accounts} can write {place}"
-        if not excess & SHARED_WRITE:
-            problem = f"{key}: {accounts} can access {place}"
+        verb = "write" if excess & SHARED_WRITE else "access"
         raise ConfigurationError(
-            f"{problem} (mode {mode:04o})",
+            f"{key}: {accounts} can {verb} {place} (mode {mode:04o})",
             # Its owner needs both rights: SQLite cannot use a database of mode 0400.
             hint=remedy.format(mode=(mode & ~excess) | _OWNER_USES, place=shlex.quote(str(place))),
         )

@@ -6,7 +6,7 @@ A check returns the text of its line, or raises the error that its line shows.
 import math
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -18,12 +18,11 @@ from worker.app import App
 from worker.cli.options import Cli
 from worker.cli.output import fitted
 from worker.config.needs import required, unmet
-from worker.core.area import ResourceArea
-from worker.core.contract import AreaContract, fingerprint
+from worker.core.contract import fingerprint
 from worker.core.display import counted, visible_lines
 from worker.core.hosts import ENVIRONMENTS, service_of
 from worker.core.identity import NationalId, is_h_number
-from worker.core.model import Person, Record, RosterLineError
+from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.run import add_place
 from worker.core.times import format_duration
@@ -137,9 +136,8 @@ async def check_configuration(app: App, warnings: Warnings) -> str:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
             warnings[f"{key}: others can access {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
-        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = (
-            "create it for the metrics"
-        )
+        remedy = "create it for the metrics"
+        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = remedy
     return f"{app.loaded.config_file or 'no file'} read"
 
 
@@ -219,7 +217,14 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
                     verdict.hint = error.hint or _DECLARED_HINT
                 raise verdict from None
             counts[area.name] = len(read.records)
-            empty = _empty_columns(area, app.contract()[area.name], read.records)
+            # A declared column without any value suggests a wrong path in the contract.
+            declared = app.contract()[area.name].columns
+            rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
+            empty = [
+                column.name
+                for column, *values in rows
+                if column.name in declared and {*values} == {None}
+            ]
             for finding, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
                     warnings[f"{area.name}: {finding}: {', '.join(names)}"] = _LEARN_HINT
@@ -230,18 +235,6 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
     for name in [name for name, count in counts.items() if not count]:
         warnings[f"{name}: no record was read, so its shape is unknown"] = _PROBE_HINT
     return ", ".join(f"{name} {counted(count, 'record')}" for name, count in counts.items())
-
-
-def _empty_columns(
-    area: ResourceArea, contract: AreaContract, records: Sequence[Record]
-) -> list[str]:
-    """The declared columns without any value, whose path in the contract may be wrong."""
-    rows = zip(area.columns, *(record.columns for record in records), strict=True)
-    return [
-        column.name
-        for column, *values in rows
-        if column.name in contract.columns and {*values} == {None}
-    ]
 
 
 async def check_contract(app: App, warnings: Warnings) -> str:

@@ -195,10 +195,8 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
         }
         print_json({"error": document})
         return
-    lines = [f"pts-worker: {error.message}"]
-    if error.hint:
-        lines.append(f"  → {error.hint}")
-    print(fitted(visible_lines("\n".join(lines)), sys.stderr), file=sys.stderr)
+    text = f"pts-worker: {error.message}" + (error.hint and f"\n  → {error.hint}")
+    print(fitted(visible_lines(text), sys.stderr), file=sys.stderr)
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:

@@ -309,10 +309,9 @@ class Proposal:
                 if (value := parameter.value(before.get(name.lower()))) is not None:
                     after[name] = value
                 elif parameter.is_required:
-                    remarks = {key: parameter.schema.get(key) for key in _REMARKS}
-                    remark = masked(
-                        json.dumps({k: v for k, v in remarks.items() if v})[:_REMARK_MAX]
-                    )
+                    schema = parameter.schema
+                    remarks = {key: schema[key] for key in _REMARKS if schema.get(key)}
+                    remark = masked(json.dumps(remarks)[:_REMARK_MAX])
                     text = f"{name!r} is required, and the document has no value: {remark}"
                     self.note(place, text, [repr(name)])
                 else:

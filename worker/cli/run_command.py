@@ -187,9 +187,8 @@ async def observed_run(
         raise
     _log_summary(report, progress)
     if gauges is not None or targets.textfile or targets.pushgateway_url:
-        failed = await emit(
-            samples_of(report, await _published_state(app)), targets, transport, gauges
-        )
+        state = await _published_state(app)
+        failed = await emit(samples_of(report, state), targets, transport, gauges)
         report = replace(report, reasons=(*report.reasons, *failed))
     if is_pinged:
         await ping(targets, transport, report.exit_code)
@@ -256,15 +255,14 @@ def _print(report: RunReport) -> None:
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:
-    print(
+    lines = (
         "  persons       {persons_total:>9,}  complete {persons_complete:,}, "
         "stale {persons_stale:,}, missing {persons_missing:,}, departed {persons_departed:,}\n"
         "  restrictions  {rows_read:>9,}  new {rows_opened:,}, changed {rows_changed:,}, "
         "closed {rows_closed:,}, unchanged {rows_unchanged:,}\n"
-        "  requests      {requests:>9,}  retries {retries:,}, failures {areas_failed:,}".format_map(
-            totals
-        )
+        "  requests      {requests:>9,}  retries {retries:,}, failures {areas_failed:,}"
     )
+    print(lines.format_map(totals))
     if totals["persons_not_sent"]:
         print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")
 

@@ -60,10 +60,9 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        problem = (
+        raise ConfigurationError(
             f"{name}: contains a date, a time, nan or inf (use strings), or is nested too deeply"
-        )
-        raise ConfigurationError(problem) from None
+        ) from None
     areas = [area.name for area in AREAS]
     unknown = f"there is no such area; the areas are {', '.join(areas)}"
     problems = [f"{area}: {unknown}" for area in tables if area not in areas]

@@ -55,11 +55,10 @@ def command(
         )
     app = cli.load("backfill" if has_roster else "sync")
     before = app.runtime.now() - stale_for if stale_for else None
+    selection = BackfillSelection(stale_before=before, failed=failed)
     request = RunRequest(
         kind=RunKind.BACKFILL,
-        selection=BackfillSelection(stale_before=before, failed=failed)
-        if failed or stale_for
-        else None,
+        selection=selection if failed or stale_for else None,
         wait_s=wait.total_seconds(),
         accept_removals=accept_removals,
     )
