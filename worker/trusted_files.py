@@ -163,9 +163,11 @@ def _examine(
         excess &= ~stat.S_IRWXG
     if excess:
         accounts = "every account on this machine" if excess & stat.S_IRWXO else "its group"
-        verb = "write" if excess & SHARED_WRITE else "access"
+        problem = f"{key}: {accounts} can write {place}"
+        if not excess & SHARED_WRITE:
+            problem = f"{key}: {accounts} can access {place}"
         raise ConfigurationError(
-            f"{key}: {accounts} can {verb} {place} (mode {mode:04o})",
+            f"{problem} (mode {mode:04o})",
             # Its owner needs both rights: SQLite cannot use a database of mode 0400.
             hint=remedy.format(mode=(mode & ~excess) | _OWNER_USES, place=shlex.quote(str(place))),
         )
