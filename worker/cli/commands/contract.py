@@ -120,8 +120,7 @@ def learn_command(cli: options.Cli, *, out: Path | None) -> int:
 
     Give the identifiers of up to 100 persons with restrictions on standard input, one per line.
     Requests first pages with the contract in force, and then all pages with the proposed one.
-    Prints names of fields and their types, never values. Occurrences are the records that have a
-    field, or the answers if it is around the records.
+    Prints names of fields, their types, and how many records or answers have them, never values.
     An answer that `pts-worker doctor --probe` would refuse becomes an open point.
 
     Set `api.contract_file` to the file of `from-openapi` first. Exit code 65 if no answer for an
