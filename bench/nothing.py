@@ -40,7 +40,7 @@ class Nothing:
     async def mark_not_sent(self, _person_keys: Sequence[str]) -> None:
         """Nobody is known."""
 
-    async def chosen_areas(
+    async def selected_areas(
         self, _person_keys: Sequence[str]
     ) -> Mapping[str, frozenset[str]] | None:
         """Everyone."""

@@ -15,7 +15,7 @@ _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
 _IMPORTS: Final = "<frozen importlib._bootstrap>"
 _OWNER_ALONE: Final = 0o077
-"""The umask: no other account can access created files, including those of libraries."""
+"""The umask: no other account can access new files, including those that libraries create."""
 
 
 def main() -> None:

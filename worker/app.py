@@ -74,11 +74,11 @@ class App:
         return contract
 
     def contract_fingerprints(self, contract: Contract | None = None) -> str:
-        """The fingerprints of the configured areas. Default: in the contract in force."""
+        """The fingerprints of the configured areas. Default: the contract in force."""
         return fingerprints(contract or self.contract(), self.settings.sync.areas)
 
     def terms(self, contract: Contract | None = None) -> str:
-        """The contract, PTS and `sync.confirm` of a run. Other terms start a new run."""
+        """The contract, PTS and `sync.confirm` of a run. If they change, it is not continued."""
         service, confirm = service_of(self.base_url()), self.settings.sync.confirm
         return f"{self.contract_fingerprints(contract)} service={service} confirm={confirm}"
 
@@ -133,7 +133,7 @@ class App:
         """The store's database.
 
         Args:
-            checked: raise an error if the schema is not that of this program version.
+            checked: raise an error unless the schema is that of this program version.
             patience_s_max: maximum wait in seconds for an unavailable database.
             stop: ends the wait for an unavailable database.
 
@@ -151,6 +151,7 @@ class App:
             stop=stop,
         ) as database:
             if checked:
+                # SQLite would create a missing file, and the error would name a missing schema.
                 require_file(database.engine.url, note=self.loaded.missing)
                 await check_schema(database)
             yield database
@@ -202,16 +203,14 @@ class App:
                 runtime=self.runtime,
             )
 
-    def transport(self, server: str = "PTS", *, limit_s: float | None = None) -> Transport:
+    def transport(self, server: str = "PTS", *, limit_s: float = REQUEST_TIMEOUT_S) -> Transport:
         """An HTTP transport, which the caller opens.
 
         Args:
             server: the server's name, for messages.
             limit_s: time-out in seconds of one request and its response.
         """
-        options = TransportOptions(
-            server=server, attempt_s_max=limit_s or REQUEST_TIMEOUT_S, tls=self.tls()
-        )
+        options = TransportOptions(server=server, attempt_s_max=limit_s, tls=self.tls())
         return Transport(options, self.proxy())
 
     def base_url(self) -> str:

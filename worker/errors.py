@@ -24,7 +24,7 @@ _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 _SHOWN_MAX: Final = 30
 """Maximum number of exceptions in one traceback. Groups and chains can have thousands."""
 _LOOP_CLOSED: Final = "Event loop is closed"
-"""The error of an aiosqlite thread after a file that could not be opened. It is not printed."""
+"""Raised in aiosqlite's thread if a file could not be opened. Not printed."""
 
 
 def reason_of(error: OSError) -> str:
@@ -166,6 +166,7 @@ class ConfigurationError(WorkerError):
     exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
+        # Further lines of a problem are indented below its dash.
         nested = (problem.replace("\n", "\n  ") for problem in problems)
         super().__init__("\n  - ".join([message, *nested]), hint=hint)
         self.problems = tuple(map(masked, problems))
@@ -279,7 +280,7 @@ def _detail(error: BaseException) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception, after its causes and before the members of a group."""
+    """The traceback of an exception, after those of its causes. A group's members follow."""
     lines: list[str] = []
     for related in _related(error, set()):
         frames = traceback.format_tb(related.__traceback__)
@@ -288,6 +289,7 @@ def safe_traceback(error: BaseException) -> str:
 
 
 def _related(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    # ``seen`` also ends a cycle: an exception can be its own indirect cause.
     if error is not None and id(error) not in seen and len(seen) < _SHOWN_MAX:
         seen.add(id(error))
         before = None if error.__suppress_context__ else error.__context__
@@ -309,6 +311,7 @@ def guard_hooks() -> None:
 
 
 def _print(error: BaseException | None) -> None:
+    # Without a descriptor 2, ``sys.stderr`` is None.
     if error is None or isinstance(error, SystemExit) or sys.stderr is None:
         return
     if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:

@@ -21,7 +21,7 @@ _REMEDIES: Final = {
 
 
 @contextmanager
-def named_faults(path: Path) -> Iterator[None]:
+def convert_write_errors(path: Path) -> Iterator[None]:
     """Convert an ``OSError`` of the file system to a ``ConfigurationError``.
 
     Inside a database transaction an ``OSError`` would count as a lost connection and be retried.
@@ -46,10 +46,8 @@ def is_missing(path: Path) -> bool:
     """Whether no file or folder has this name. False if that cannot be determined."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 
@@ -63,15 +61,14 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             and no temporary file.
     """
     _require_plain(path)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         # The content is on the disk before the rename: a crash must not leave an empty file.
-        _fill(number, content, mode)
-        os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
+        _fill(descriptor, content, mode)
+        os.replace(part, path)  # noqa: PTH105 - all steps of a write use os
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108 - as above
+            os.unlink(part)  # noqa: PTH108 - as above
         raise
 
 
@@ -82,9 +79,10 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         FileExistsError: the file already exists.
         OSError: the file cannot be written. No partial file remains.
     """
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Private until the content is complete: ``_fill`` sets the final mode.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _fill(number, content, mode)
+        _fill(descriptor, content, mode)
     except BaseException:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - as above
@@ -105,14 +103,15 @@ def _require_plain(path: Path) -> None:
         return
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    # ``/dev/stdout`` is a link to ``/proc/self/fd/1``, which may lead to a plain file.
     if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
         raise OSError(errno.EINVAL, "it is not a plain file")
 
 
-def _fill(number: int, content: bytes, mode: int) -> None:
+def _fill(descriptor: int, content: bytes, mode: int) -> None:
     """Write the content to the open file, sync it to disk and close it."""
-    with os.fdopen(number, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fchmod(number, mode)  # the umask does not apply
-        os.fsync(number)
+        os.fchmod(descriptor, mode)  # the umask does not apply
+        os.fsync(descriptor)

@@ -72,15 +72,15 @@ def configure(
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    others = [handler for handler in root.handlers if not isinstance(handler, _Libraries)]
-    root.handlers = [*others, _Libraries()]
+    others = [handler for handler in root.handlers if not isinstance(handler, _LibraryHandler)]
+    root.handlers = [*others, _LibraryHandler()]
     # At least WARNING, whatever the level. At DEBUG, aiosqlite and SQLAlchemy log parameters. At
     # INFO, httpx logs addresses, and APScheduler repeats the worker's own events.
     root.setLevel(max(lowest, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
-class _Libraries(logging.Handler):
+class _LibraryHandler(logging.Handler):
     """Writes log records of libraries as events.
 
     The message is the template without arguments, cut where a value may start. asyncio, for
@@ -108,7 +108,7 @@ def _redacted(value: object, key: str = "") -> Any:
     """The value as JSON types, redacted at every level."""
     if value is None or isinstance(value, (bool, float)):
         return value
-    # An identifier that was logged as a number has no quotes or separators to match.
+    # An identifier may be logged as a number, which ``masked`` does not see.
     if _SECRET_KEY.fullmatch(key) or (isinstance(value, int) and abs(value) in _ELEVEN_DIGITS):
         return MASK
     if isinstance(value, int):

@@ -1,7 +1,7 @@
 """Masks identifiers (pts reference, 9), tokens, keys and passwords in texts.
 
 Stored texts, log lines, messages and errors are all masked here. An identifier is eleven digits
-with valid check digits, together or with one space, dash, dot, stroke or underscore between the
+with valid check digits, undivided or with one space, dash, dot, slash or underscore between the
 usual groups. Encoded, spelled-out or oddly split identifiers are not found. Therefore only declared
 fields are stored.
 """
@@ -22,10 +22,10 @@ _GROUPS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".replace(
     "S", r"[\s./_\-\u2010-\u2015]"
 )
 _MAY_MATCH: Final = re.compile(_GROUPS)
-"""A cheap first test, in a third of the time, because most texts contain no identifier."""
+"""A first test, in a third of the time. Most texts contain no identifier."""
 _ELEVEN_DIGITS: Final = re.compile(rf"(?<![0-9])(?=({_GROUPS})(?![0-9]))")
-"""Matches at each start of digits, because a wrong group can overlap with an identifier."""
-_NO_DIGIT: Final = re.compile(r"[^0-9]")
+"""A lookahead, so that matches can overlap: earlier digits may match with an identifier's start."""
+_NON_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
     r"(?<![0-9A-Za-z])"
     r"((?=[0-9a-f]*[a-f])[0-9a-f]{32,}|(?i:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -65,6 +65,7 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
     """
     if len(text) < LENGTH:
         return text
+    # Before the pattern, which does not match within a longer number.
     if off_id:
         text = text.replace(off_id, MASK)
     if _MAY_MATCH.search(text) is None or _KEPT.fullmatch(text):
@@ -73,7 +74,7 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
     for match in _ELEVEN_DIGITS.finditer(text):
         # Matches can overlap. The first valid one wins, and the next starts after it.
         start, after = match.span(1)
-        digits = _NO_DIGIT.sub("", match[1])
+        digits = _NON_DIGIT.sub("", match[1])
         if start >= end and (digits == off_id or checksum_ok(digits)):
             parts += text[end:start], MASK
             end = after
@@ -86,6 +87,7 @@ def masked(text: str) -> str:
     Eleven or more digits in a row are masked even if the check digits are wrong. Digests, UUIDs
     and times are kept.
     """
+    # The pattern has one group, so the pieces at odd positions are the kept texts.
     pieces = _KEPT.split(text)
     pieces[::2] = [mask_identifiers(_SECRETS.sub(_replacement, piece)) for piece in pieces[::2]]
     return "".join(pieces)

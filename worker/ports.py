@@ -33,7 +33,7 @@ class Runtime(Value, frozen=True, kw_only=True):
 
 def real_runtime() -> Runtime:
     """Return the production runtime: UTC wall clock, system randomness, 128-bit ids."""
-    # Only here: a test that replaces the runtime then controls time and chance everywhere.
+    # No other module reads a clock or randomness, so a test's runtime controls both everywhere.
     return Runtime(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,

@@ -35,8 +35,8 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
     """The start times of a cron expression of five fields, by the rules of cron(8).
 
     APScheduler's own trigger counts weekdays from Monday, and starts twice in autumn. Here, a time
-    that occurs twice starts the first time, or both times if the minute or hour field begins with
-    ``*``. A time that is skipped in spring starts right after the change.
+    that occurs twice starts a run the first time only, or both times if the minute or hour field
+    begins with ``*``. A time that is skipped in spring starts a run right after the change.
     """
 
     def __init__(self, cron: str, timezone: str) -> None:

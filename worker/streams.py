@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
-_STANDARD: Final = (0, 1, 2)
 _output_lost = threading.Event()
 
 
@@ -46,10 +45,10 @@ def open_streams() -> None:
 
     If one is closed, the next opened file would get its number and receive the output.
     """
-    for number in _STANDARD:
+    for descriptor in (0, 1, 2):
         try:
             # Another process may have made the shared descriptor non-blocking. Writes would fail.
-            os.set_blocking(number, True)
+            os.set_blocking(descriptor, True)
         except OSError:  # it is closed, so it is the lowest free number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:
@@ -65,10 +64,10 @@ def flush_streams() -> None:
             stream.flush()
 
 
-def _writer(number: int, before: TextIO | None, *, lines: bool) -> TextIO:
+def _writer(descriptor: int, stream: TextIO | None, *, lines: bool) -> TextIO:
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(number, "wb", closefd=False)),
-        encoding=before.encoding if before is not None else "utf-8",
+        io.BufferedWriter(_Output(descriptor, "wb", closefd=False)),
+        encoding=stream.encoding if stream is not None else "utf-8",
         errors="backslashreplace",
         line_buffering=lines,
     )

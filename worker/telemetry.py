@@ -30,7 +30,7 @@ from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import PublishedState, RunReport
 from worker.errors import ConfigurationError, ExitCode, FailureKind, WorkerError
-from worker.files import named_faults, write_atomically
+from worker.files import convert_write_errors, write_atomically
 from worker.http.transport import Transport
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ HELP: Final[Mapping[str, str]] = {
     "requests": "HTTP requests of the last published run.",
     "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
-    "new_undeclared_fields": "Undeclared fields that appeared first in the last published run.",
+    "new_undeclared_fields": "Undeclared fields first seen in the last published run.",
     "warnings": "Warnings of the last published run: unusual figures below the guard's limits.",
     "stale_persons": "Persons on the roster with a stale area.",
     "known_persons": "Persons with a published state who have not departed.",
@@ -57,7 +57,7 @@ HELP: Final[Mapping[str, str]] = {
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
 LIMIT_S: Final = 5.0
-"""Time-open_transport for each target."""
+"""Time-out for each target."""
 _JOB: Final = "pts_worker"
 _FILE_MAX: Final = 1024 * 1024
 _METRIC_LINE: Final = re.compile(rf"(# HELP |# TYPE |){PREFIX}.{{1,500}}")
@@ -74,15 +74,15 @@ _OpenTransport: TypeAlias = Callable[[str], Transport]
 """Opens a transport to the server with this name, which messages use."""
 
 
-class Board:
+class Gauges:
     """The latest sample of every metric and label set, without process and platform metrics."""
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self.registry = prometheus.CollectorRegistry(auto_describe=False)
         self._gauges: dict[str, prometheus.Gauge] = {}
-        self.post(samples)
+        self.update(samples)
 
-    def post(self, samples: Iterable[Sample]) -> None:
+    def update(self, samples: Iterable[Sample]) -> None:
         """Add samples, replacing those with the same name and labels."""
         for sample in samples:
             name, labels = sample.name, sample.labels
@@ -209,35 +209,35 @@ def _sample(name: str, value: float, **labels: str) -> Sample:
 
 async def emit(
     samples: Sequence[Sample],
-    to: Telemetry,
+    targets: Telemetry,
     open_transport: _OpenTransport,
-    board: Board | None = None,
+    gauges: Gauges | None = None,
 ) -> Sequence[str]:
     """Send the samples of a run to all targets at once. Failures are logged, never raised.
 
     Args:
-        board: the samples of ``/metrics``, if it is served.
+        gauges: the samples of ``/metrics``, if it is served.
 
     Returns:
         The failures, for the run's summary.
     """
     failed: list[str] = []
-    if board is not None:
-        board.post(samples)
+    if gauges is not None:
+        gauges.update(samples)
     # At the same time, so that a slow target does not delay the others.
     async with anyio.create_task_group() as group:
-        if (path := to.textfile) is not None:
+        if (path := targets.textfile) is not None:
             write = partial(_write_textfile, path, samples)
             in_thread = partial(to_thread.run_sync, write, abandon_on_cancel=True)
             group.start_soon(_send, "telemetry.textfile", in_thread, failed)
-        if (url := to.pushgateway_url) is not None:
+        if (url := targets.pushgateway_url) is not None:
             push = partial(_push, url, samples, open_transport)
             group.start_soon(_send, f"pushgateway at {place_of(url)}", push, failed)
     return failed
 
 
 async def ping(
-    to: Telemetry, open_transport: _OpenTransport, exit_code: ExitCode | None = None
+    targets: Telemetry, open_transport: _OpenTransport, exit_code: ExitCode | None = None
 ) -> None:
     """Ping ``telemetry.ping_url``, if it is set, when a run starts or ends.
 
@@ -248,8 +248,8 @@ async def ping(
         exit_code: of the run that has ended. None: a run starts.
     """
     end = _PING_ENDS.get(exit_code, "/fail")
-    if to.ping_url is not None and end is not None:
-        url = to.ping_url.get_secret_value() + end
+    if targets.ping_url is not None and end is not None:
+        url = targets.ping_url.get_secret_value() + end
         body = b"" if exit_code is None else f"exit code {int(exit_code)}\n".encode()
         post = partial(_post, url, body, open_transport, "the service", "telemetry.ping_url")
         await _send("ping", post, [])
@@ -284,7 +284,7 @@ async def _push(url: str, samples: Iterable[Sample], open_transport: _OpenTransp
     for group, members in groups.items():
         address = f"{url.rstrip('/')}/metrics/job/{group}"
         await _post(
-            address, Board(members).text(), open_transport, server, "telemetry.pushgateway_url"
+            address, Gauges(members).text(), open_transport, server, "telemetry.pushgateway_url"
         )
 
 
@@ -305,10 +305,10 @@ async def _post(
 
 def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """Write the samples atomically. Keeps samples that only the existing file has."""
-    with named_faults(path):
+    with convert_write_errors(path):
         try:
             # The time of the last success must survive a failed run.
-            board = Board([*_previous(path), *samples])
+            gauges = Gauges([*_previous(path), *samples])
         except (ValueError, LookupError, ArithmeticError):
             raise ConfigurationError(
                 f"{path} is not a file of this program's metrics",
@@ -317,7 +317,7 @@ def _write_textfile(path: Path, samples: Iterable[Sample]) -> None:
         # Readable for accounts that can read the folder: node_exporter runs as another user. It
         # reads every *.prom there, and the temporary name does not match.
         mode = 0o600 | (path.parent.stat().st_mode & 0o044)
-        write_atomically(path, board.text(), mode=mode)
+        write_atomically(path, gauges.text(), mode=mode)
 
 
 def _previous(path: Path) -> list[Sample]:

@@ -132,6 +132,7 @@ def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - HTTPS does without it
 
     try:
+        # The dialect reads the URL, so these are the hosts that the driver connects to.
         _, arguments = url.get_dialect()().create_connect_args(url)
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigurationError(
@@ -140,11 +141,12 @@ def open_tls(url: "URL", *, key: str, ca_file: Path | None) -> PostgresTls:
         ) from None
     named, port = arguments.get("host", ""), arguments.get("port", _PORT)
     hosts = [named] if isinstance(named, str) else named
+    # A name that begins with a slash is the folder of a UNIX socket.
     is_local = all(host.startswith("/") or is_loopback(host) for host in hosts)
     mode = _mode(url.query, key, is_local=is_local)
     return PostgresTls(
         mode=mode,
-        context=_verifying(mode, url.query, key, ca_file) if mode in _VERIFIED else None,
+        context=_verified_context(mode, url.query, key, ca_file) if mode in _VERIFIED else None,
         is_local=is_local,
         place=f"{named}:{port}" if isinstance(named, str) else ", ".join(hosts),
         key=key,
@@ -172,30 +174,31 @@ def _mode(parameters: "Mapping[str, Any]", key: str, *, is_local: bool) -> str:
     return mode
 
 
-def _verifying(
+def _verified_context(
     mode: str, parameters: "Mapping[str, Any]", key: str, ca_file: Path | None
 ) -> ssl.SSLContext:
     root = parameters.get(ROOT_PARAMETER, _SYSTEM)
     if root == _SYSTEM:
         context = _context("postgresql", ca_file)
     else:
-        context = _context("postgresql", Path(root), f"{key} ({ROOT_PARAMETER})", is_alone=True)
+        root_key = f"{key} ({ROOT_PARAMETER})"
+        context = _context("postgresql", Path(root), root_key, trusts_system=False)
     context.check_hostname = mode == "verify-full"
     return context
 
 
 def _context(
-    protocol: str, ca_file: Path | None, key: str = _CA_KEY, *, is_alone: bool = False
+    protocol: str, ca_file: Path | None, key: str = _CA_KEY, *, trusts_system: bool = True
 ) -> ssl.SSLContext:
     """A context that verifies certificate and host name.
 
-    It trusts the machine's authorities, unless ``is_alone``, and those of the file.
+    It trusts the authorities of the file, and those of the machine if ``trusts_system``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
     # Not set_default_verify_paths, which obeys SSL_CERT_FILE and SSL_CERT_DIR.
-    if not is_alone:
+    if trusts_system:
         paths = ssl.get_default_verify_paths()
         context.load_verify_locations(capath=paths.openssl_capath)
         with suppress(FileNotFoundError):  # some systems have a folder only
@@ -204,6 +207,7 @@ def _context(
         return context
     pem = read_trusted(ca_file, key=key)
     try:
+        # Text between the certificates may contain any characters.
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(

@@ -21,10 +21,10 @@ from typing import Final
 
 from worker.errors import ConfigurationError, reason_of
 
-OTHERS_WRITE: Final = 0o022
-"""Mode bits that a trusted file must not have."""
-EVERYBODY_WRITES: Final = 0o002
-"""For a file that the group may write: a roster, which another account may deliver."""
+SHARED_WRITE: Final = 0o022
+"""Write access of the group or of all accounts, which a trusted file must not have."""
+WORLD_WRITE: Final = 0o002
+"""For a roster, which another account may deliver through its group."""
 _BYTES_MAX: Final = 4 << 20
 _OWNER_USES: Final = stat.S_IRUSR | stat.S_IWUSR
 _ROOT: Final = 0
@@ -35,7 +35,7 @@ _PRIVATE_CHMOD: Final = (
     "chmod 0600 {place} (0640 if the worker reads it through its group); on Kubernetes, set "
     "defaultMode: 0440 on the volume"
 )
-_STICKY: Final = "move the file to a folder of the worker's user, created with `mkdir -m 700`"
+_MOVE: Final = "move the file to a folder of the worker's user, created with `mkdir -m 700`"
 _READ_REMEDIES: Final = {
     errno.EISDIR: "; name a file in it",
     errno.EACCES: "; let this account (uid {user_id}) read it, or run as its owner (pts-admin)",
@@ -47,7 +47,7 @@ _OTHER_OWNER_HINT: Final = (
 
 
 def open_trusted(
-    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
+    path: Path, *, key: str, forbidden: int = SHARED_WRITE, is_secret: bool = False
 ) -> io.FileIO:
     """Open a file for reading that no account except its owner and root can have changed.
 
@@ -65,17 +65,18 @@ def open_trusted(
     place = _resolved(path, key, forbidden)
     # O_NONBLOCK: opening a pipe must not block. O_NOFOLLOW: the path was resolved, so a link here
     # was put there since.
-    number = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        _examine(os.fstat(number), place, key, forbidden, _PRIVATE_CHMOD if is_secret else _CHMOD)
-        return io.FileIO(number, "rb")
+        remedy = _PRIVATE_CHMOD if is_secret else _CHMOD
+        _examine(os.fstat(descriptor), place, key, forbidden, remedy)
+        return io.FileIO(descriptor, "rb")
     except BaseException:
-        os.close(number)
+        os.close(descriptor)
         raise
 
 
 def read_trusted(
-    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, is_secret: bool = False
+    path: Path, *, key: str, forbidden: int = SHARED_WRITE, is_secret: bool = False
 ) -> bytes:
     """The content of a file of at most 4 MiB. See ``open_trusted``.
 
@@ -103,9 +104,9 @@ def read_trusted(
 
 
 def examine_with_folder(
-    path: Path, *, key: str, forbidden: int = OTHERS_WRITE, alternative: str = ""
+    path: Path, *, key: str, forbidden: int = SHARED_WRITE, alternative: str = ""
 ) -> None:
-    """Check a file that a program opens by its name together with the files beside it.
+    """Check a file that a library opens by name, and the files beside it.
 
     SQLite rolls a database back from any journal beside it. Therefore, in addition to the checks of
     ``open_trusted``, no other account may create files in its folder, sticky or not. The files need
@@ -119,7 +120,7 @@ def examine_with_folder(
         ConfigurationError: as ``open_trusted``, or others can create files in its folder.
     """
     place = _resolved(path, key, forbidden)
-    _examine(place.parent.stat(), place.parent, key, forbidden & OTHERS_WRITE, _STICKY)
+    _examine(place.parent.stat(), place.parent, key, forbidden & SHARED_WRITE, _MOVE)
     if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     remedy = f"{_CHMOD}; or {alternative}" if alternative else _CHMOD
@@ -136,7 +137,8 @@ def _resolved(path: Path, key: str, forbidden: int) -> Path:
     for part in path.absolute().parts[1:]:
         status = place.stat()
         is_sticky = status.st_mode & stat.S_ISVTX
-        _examine(status, place, key, 0 if is_sticky else forbidden & OTHERS_WRITE)
+        _examine(status, place, key, 0 if is_sticky else forbidden & SHARED_WRITE)
+        # After a link, ``..`` is the parent of the link's target, as for the kernel.
         place = place.parent if part == ".." else place / part
         if place.is_symlink():
             place = _resolved(place.parent / place.readlink(), key, forbidden)
@@ -162,8 +164,8 @@ def _examine(
     if excess:
         accounts = "every account on this machine" if excess & stat.S_IRWXO else "its group"
         problem = f"{key}: {accounts} can write {place}"
-        if not excess & OTHERS_WRITE:
-            problem = f"{key}: {accounts} can reach {place}"
+        if not excess & SHARED_WRITE:
+            problem = f"{key}: {accounts} can access {place}"
         raise ConfigurationError(
             f"{problem} (mode {mode:04o})",
             # Its owner needs both rights: SQLite cannot use a database of mode 0400.

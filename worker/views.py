@@ -95,6 +95,7 @@ def view_name_nb(view: str) -> str:
 def _column(view: str, declared: str) -> ViewColumn:
     name = declared.removesuffix("?")  # "?" marks a nullable column
     meanings = _document("meanings")["columns"]
+    # A column can have a meaning of its own in one view.
     meaning = meanings.get(f"{view}.{name}") or meanings[name]
     kind = Kind(meaning["kind"])
     return ViewColumn(name, is_nullable=declared.endswith("?"), **{**meaning, "kind": kind})
@@ -226,6 +227,7 @@ def views_named(names: Sequence[str]) -> tuple[View, ...]:
             raise UsageError(
                 f"there is no reporting view {name!r}", hint=f"there are {', '.join(views)}"
             )
+        # By name, because a view may be named twice.
         selected[full] = views[full]
     return tuple(selected.values())
 

@@ -161,7 +161,7 @@ def test_learn(unlike: Standin, tmp_path: Path, sqlite_url: str):
     fields = {one["field"]: one for one in ended.document["areas"]["patient-safety"]["fields"]}
     assert fields["result.hits[].freeText"]["kinds"] == "string"
     assert '# freetext = "freeText"\n' in text.out
-    assert fields["result.hits[].Id"]["records"] == 6
+    assert fields["result.hits[].Id"]["occurrences"] == 6
     assert re.search("# patient-safety: in no answer: .*cause, ", text.out)
     assert re.search(
         r"\n# TODO \d: an answer with hasMore is refused: .*\nignore = \[\]\n", text.out
@@ -170,7 +170,7 @@ def test_learn(unlike: Standin, tmp_path: Path, sqlite_url: str):
     assert question in text.out
     assert f"patient-safety: {question}" in ended.document["questions"]
     assert [todo["key"] for todo in ended.document["todos"]].count("ignore") == 1
-    assert fields["hasMore"]["records"] == 3
+    assert fields["hasMore"]["occurrences"] == 3
     unlike.everybody = lambda _ask: http({"title": "x"}, status="404 Not Found")
     (ended,) = calls(worker, ("contract learn --out q.toml", lines))
     assert (ended.code, "[patient-safety]" in ended.out) == (65, False)

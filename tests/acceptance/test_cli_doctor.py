@@ -195,7 +195,7 @@ def test_an_address_beside_the_environment(worker: Installation):
     ended = worker.run("doctor", *given.split())
     line = line_of(ended, "configuration")
     assert line["state"] == "WARN"
-    assert "api.environment is production, but api.base_url belongs to another" in line["text"]
+    assert "api.environment is production, but api.base_url is not its address" in line["text"]
     assert f"telemetry.textfile: there is no folder {worker.folder / 'none'}" in line["text"]
 
 

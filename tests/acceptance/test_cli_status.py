@@ -110,7 +110,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     full, last = ended.document["freshness"], ended.document["last_publication"]
     assert (full["run_id"], last["run_id"], last["kind"]) == (2, 3, "backfill")
     first, second = text.out.splitlines()[:2]
-    assert first.startswith("last full run     ")
+    assert first.startswith("last full publication  ")
     assert "ago (run 2)" in first
     assert second.startswith("last publication  ")
     said = f"no {last['publication_no']} (run 3, backfill), "

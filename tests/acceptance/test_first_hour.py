@@ -101,10 +101,10 @@ def test_doctor_names_what_a_run_passes_over(migrated: Path, capsys: pytest.Capt
     }
     words = [word for name, value in closed.items() for word in ("--set", f"{name}={value}")]
     text = said(capsys, "--config", f"{migrated}/worker.toml", "doctor", *key, *words, code=69)
-    assert f"privacy.pseudonym_key_file: others can reach {migrated}/pseudonym.key" in text
+    assert f"privacy.pseudonym_key_file: others can access {migrated}/pseudonym.key" in text
     assert "2 persons, 4 requests" in text
     assert "1 identifier with wrong check digits → " in text
-    assert "ask about other persons: line 5" in text
+    assert "asks about another person: correct line 5" in text
     assert "16858399694" not in text
     assert "1 line of a repeated person with another local_ref or cohort" in text
     assert f"of the first line; see {migrated}/roster.csv line 3" in text

@@ -221,7 +221,7 @@ def test_cron_mails_somebody_and_its_log_is_kept_short():
 def test_cron_mails_when_the_copy_is_too_old(code: ExitCode, tmp_path: Path):
     """The third line prints code and reason of `status --max-age`, unless that is 0."""
     printed = run_cron_line(cron_commands()[2], tmp_path, sync=0, status=code)
-    old = "the copy is too old; last full run 2026-01-02: NOT FRESH (--max-age 36h)"
+    old = "the copy is too old; last full publication 2026-01-02: NOT FRESH (--max-age 36h)"
     reasons = {ExitCode.OK: "", ExitCode.GAPS: old, ExitCode.UNAVAILABLE: "the reason"}
     first = CRON_FIRST.get(code, "doctor")
     reason = reasons[code] and (
@@ -412,7 +412,7 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     write_program(
         stub,
         f'echo "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
-        f'[ "$1-{status:d}" != status-3 ] || echo "last full run     2026-01-02: NOT FRESH '
+        f'[ "$1-{status:d}" != status-3 ] || echo "last full publication     2026-01-02: NOT FRESH '
         '(--max-age 36h)"\n'
         "echo pts-worker: the reason >&2\n"
         f'case "$1" in status) exit {status:d} ;; *) exit {sync:d} ;; esac\n',

@@ -59,8 +59,8 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
         for count in (10, 9, 8):
             await world.publish(*everyone[:count], limits=ANY)
         database = world.database
-        standing = await read_published_state(database.read)
-        assert (standing.persons_stale, standing.persons_known) == (1, 9)
+        state = await read_published_state(database.read)
+        assert (state.persons_stale, state.persons_known) == (1, 9)
         failures = await database.read(list_failures)
         departed = await database.read(departed_persons)
         assert (len(failures), len(departed)) == (1, 1)

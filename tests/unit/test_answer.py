@@ -72,6 +72,12 @@ def test_what_is_not_declared_is_no_complete_read(document, field):
     assert caught.value.field == field
 
 
+def test_several_undeclared_fields_are_all_named():
+    """A single message names them, so that one change of the contract declares them."""
+    with pytest.raises(ContractError, match=r"^undeclared fields a, meta\.b around the records; "):
+        answer({**AROUND, "a": 1, "meta": {"b": 1}}, ENVELOPE)
+
+
 @pytest.mark.promise("8")
 def test_an_object_in_place_of_the_list():
     """The message names its first fields, and no value; what looks like no name is ``?``."""

@@ -85,6 +85,14 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
     assert "Only for a new database, create one with `pts-worker keys pseudonym" in line
 
 
+def test_a_folder_in_the_place_of_a_key(tmp_path, files):
+    """It has the same remedy as every other trusted file."""
+    (tmp_path / "jwk").unlink()
+    (tmp_path / "jwk").mkdir(0o700)
+    (line,) = lacks(tmp_path, files, "sync")
+    assert line.endswith("cannot be read: is a directory; name a file in it")
+
+
 def test_the_contract_is_a_file_that_others_may_read(tmp_path, files):
     """It holds no secret, and is missing before anything is asked."""
     files["PTS_API__CONTRACT_FILE"] = "pts.toml"
@@ -124,7 +132,7 @@ def test_open_secrets_are_for_rehearsals(tmp_path, files, issuer, mode, refused)
     (tmp_path / "jwk").chmod(mode)
     if refused:
         (line,) = lacks(tmp_path, files, "sync")
-        assert f"every account on this machine can {'write' if mode == 0o646 else 'reach'}" in line
+        assert f"every account on this machine can {'write' if mode == 0o646 else 'access'}" in line
         assert f"chmod 0600 {tmp_path}/jwk" in line
     else:
         assert lacks(tmp_path, files, "sync") == []

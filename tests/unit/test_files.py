@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.files import named_faults, write_atomically, write_new
+from worker.files import convert_write_errors, write_atomically, write_new
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def test_devices_and_streams_are_not_replaced(tmp_path: Path, target: str | None
     else:
         path.symlink_to(target.format(opened))
     before = unread(path.lstat())
-    with pytest.raises(ConfigurationError, match="not a plain file"), named_faults(path):
+    with pytest.raises(ConfigurationError, match="not a plain file"), convert_write_errors(path):
         write_atomically(path, b"x")
     os.close(opened)
     assert before == unread(path.lstat())

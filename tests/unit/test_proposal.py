@@ -109,13 +109,18 @@ def test_fields_that_are_no_column_for_sure():
     record = {"id": 1, "accessRestriction": rule, "cause": 10, "parent": parent, "roles": ["LE"]}
     deep: dict[str, Any] = {"a": {"b": {"delayDays": 1}}, "z": {"delay_days": 2}, "tags": []}
     deep["ls"] = [{"l": [{"m": 1}]}]
-    made = proposed([{**record, **deep, "created_time": "x"}])
+    deep["gone"], deep["sender"] = None, None
+    made = proposed([{**record, **deep, "created_time": "x"}, {"sender": {"name": "x"}}])
     columns, known = made.table["columns"], KNOWN.model_dump(mode="json")["columns"]
     found = {"delay_days": ["z.delay_days"], "source_created_at": ["created_time"]}
     assert columns == {**known, **found}  # others may have the rest
     assert notes(made, "required") == "no field in these answers is confidentiality_code"
     assert 'parent_cause = "parent.cause"' in made.candidates
-    assert not any(name in line for line in made.candidates for name in ("roles", "tags", "ls"))
+    assert not any(
+        name in line
+        for line in made.candidates
+        for name in ("roles", "tags", "ls", "gone", '"sender"')
+    )
 
 
 def test_what_is_declared_around_the_records_stands():

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.trusted_files import EVERYBODY_WRITES, read_trusted
+from worker.trusted_files import WORLD_WRITE, read_trusted
 
 KEY = "helseid.private_jwk_file"
 STRANGER = 4242
-ROSTER = {"forbidden": EVERYBODY_WRITES}
+ROSTER = {"forbidden": WORLD_WRITE}
 SECRET = {"is_secret": True}
 
 

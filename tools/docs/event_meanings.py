@@ -50,5 +50,5 @@ MEANINGS: Final = {
     "schedule.started": "The schedule has started.",
     "schedule.waiting": "The next scheduled start.",
     "telemetry.failed": "Metrics could not be delivered. The run is not affected.",
-    "telemetry.no_standing": "The age of the snapshot could not be read for the metrics.",
+    "telemetry.no_published_state": "The age of the snapshot could not be read for the metrics.",
 }

@@ -172,6 +172,6 @@ def _login_user(account: str) -> str | None:
     """Return the account of the login session, if it differs. Linux keeps it through sudo."""
     try:
         login = os.getlogin()
-    except OSError:  # no session, as in a service. ``pts-admin`` passes ``SUDO_USER`` unverified
+    except OSError:  # no session, e.g. in a service. ``SUDO_USER`` from ``pts-admin`` is unverified
         login = os.environ.get("SUDO_USER", "")
     return login if _ACCOUNT.fullmatch(login) and login != account else None

@@ -114,6 +114,7 @@ async def _result(name: str, check: Check, app: App, reported: dict[str, str]) -
 
 def _print(line: Line) -> None:
     text = f"{line.state:<4}  {line.name:<19} {line.text}" + (line.hint and f"\n → {line.hint}")
+    # 26 is the width of the columns before the text.
     first, *further = visible_lines(text.replace("\n", f"\n{'':<26}")).split("\n")
     fitted_lines = [fitted(first, sys.stdout, hanging=26)]
     fitted_lines += [fitted(part, sys.stdout, hanging=3) for part in further]
@@ -130,14 +131,13 @@ async def check_configuration(app: App, warnings: Warnings) -> str:
         if service_of(app.settings.value(key) or "") != service_of(address):
             # With `test`, the report is marked as synthetic, so the two must agree.
             remedy = "remove one of them: the environment decides whether persons are real"
-            warnings[f"api.environment is {environment}, but {key} belongs to another"] = remedy
+            warnings[f"api.environment is {environment}, but {key} is not its address"] = remedy
     for key in _SECRETS:
         if (path := app.settings.value(key)) and path.stat().st_mode & stat.S_IRWXO:
-            warnings[f"{key}: others can reach {path}"] = _OPEN_KEY
+            warnings[f"{key}: others can access {path}"] = _OPEN_KEY
     if (file := app.settings.telemetry.textfile) and not file.parent.is_dir():
-        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = (
-            "create it for the metrics"
-        )
+        remedy = "create it for the metrics"
+        warnings[f"telemetry.textfile: there is no folder {file.parent}"] = remedy
     return f"{app.loaded.config_file or 'no file'} read"
 
 
@@ -229,7 +229,7 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
                 if names:
                     warnings[f"{area.name}: {finding}: {', '.join(names)}"] = _LEARN_HINT
     if all(counts.values()):
-        with suppress(WorkerError):  # the line of the database reports it
+        with suppress(WorkerError):  # the database check reports it
             async with app.database(patience_s_max=_PATIENCE_S) as store:
                 await record_probe(store, app.contract_fingerprints())
     for name in [name for name, count in counts.items() if not count]:
@@ -278,7 +278,8 @@ async def check_roster(app: App, warnings: Warnings) -> str:
         return "standard input"  # it can be read only once, and the run needs it
     roster = app.roster()
     counts = await _count(roster)
-    entries, errors = counts.entries, counts.errors
+    _warn_of_lines(counts, warnings)
+    entries = counts.entries
     sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
     requests = sent * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
@@ -288,20 +289,6 @@ async def check_roster(app: App, warnings: Warnings) -> str:
     )
     if sent < entries:
         text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
-    if errors:
-        remedy = f"each counts as a failure; the first: {counts.first_error}"
-        warnings[f"{counted(errors, 'line')} that cannot be read"] = remedy
-    if counts.contradictions:
-        repeated = counted(counts.contradictions, "line")
-        remedy = (
-            "each person is read once, with the local_ref and cohort of the first line; see "
-            f"{counts.first_contradiction}"
-        )
-        warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
-    if counts.wrong_digits:
-        lines = ", ".join(counts.first_wrong_digits)
-        remedy = f"correct mistyped ones, which ask about other persons: {lines}"
-        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     if isinstance(roster, CsvRoster):
@@ -323,6 +310,24 @@ class _Counts(msgspec.Struct):
     first_contradiction: str = ""
     wrong_digits: int = 0
     first_wrong_digits: list[str] = []
+
+
+def _warn_of_lines(counts: _Counts, warnings: Warnings) -> None:
+    """Add a warning for each kind of line that needs attention."""
+    if counts.errors:
+        remedy = f"each counts as a failure; the first: {counts.first_error}"
+        warnings[f"{counted(counts.errors, 'line')} that cannot be read"] = remedy
+    if counts.contradictions:
+        repeated = counted(counts.contradictions, "line")
+        remedy = (
+            "each person is read once, with the local_ref and cohort of the first line; see "
+            f"{counts.first_contradiction}"
+        )
+        warnings[f"{repeated} of a repeated person with another local_ref or cohort"] = remedy
+    if counts.wrong_digits:
+        lines = ", ".join(counts.first_wrong_digits)
+        remedy = f"a mistyped identifier asks about another person: correct {lines}"
+        warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
 
 
 async def _count(roster: Roster) -> _Counts:

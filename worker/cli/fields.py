@@ -2,11 +2,8 @@
 
 import json
 import re
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +15,7 @@ from worker.core.contract import UUID, SourceText, fields_of
 from worker.core.paths import DEPTH_MAX, UNNAMED, leaves, safe_path
 from worker.errors import ContractError, DataContractError
 from worker.masking import masked
+from worker.views import codes, systems_of
 
 PERSON_NAMES: Final = ("offid", "nationalid", "personidentifier", "nationalidentitynumber")
 """Names of a field with a person's identifier, as ``names_of`` spells them."""
@@ -58,7 +56,7 @@ class Field(NamedTuple):
     """A field of answers, or a leaf of the schema that describes one."""
 
     kinds: str  # JSON's, ``url``, ``header`` or ``LINKS``, separated by ``|``; empty: unknown
-    records: int = 1  # how many records or answers have it
+    occurrences: int = 1  # the number of records, or of answers around them, that have it
     codes: Mapping[str, str] = {}  # the values that a document declares, with their names or ""
 
     @property
@@ -209,7 +207,7 @@ def fields_in(answers: Iterable[Any]) -> dict[str, Field]:
             for path, value in islice(leaves(answer), VALUES_MAX):
                 name = path and safe_path(path)
                 kinds[name].add(_kind_of(value))
-                elements.add((name, path.partition("]")[0]))  # one per record with it
+                elements.add((name, path.partition("]")[0]))  # once for each record or answer
                 if isinstance(value, Field):
                     codes[name] = value.codes
                 if len(kinds) > _FIELDS_MAX:
@@ -304,9 +302,7 @@ def persons_of(paths: Sequence[str], declared: Sequence[str]) -> list[str]:
     return [*source_of(paths, tuple(declared), PERSON_NAMES)] or ends[:1]
 
 
-@cache
-def known_codes(column: str) -> tuple[str, ...]:
+def known_codes(column: str) -> list[str]:
     """The codes of a column that reports have a name for."""
-    text = files("worker").joinpath("areas/codes.toml").read_text(encoding="utf-8")
-    systems = [system for system in tomllib.loads(text).values() if column in system["columns"]]
-    return tuple(code for system in systems for code in system["codes"])
+    systems = systems_of(column)
+    return [code.code for code in codes() if code.system in systems]

@@ -12,7 +12,7 @@ from worker.app import App
 from worker.cli.fields import Field, fields_in
 from worker.cli.proposal import Proposal
 from worker.cli.toml_text import toml_value
-from worker.core.answer import LEARN, TELLING, parse
+from worker.core.answer import LEARN, PAGING_HEADERS, parse
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.display import counted, listed
@@ -81,6 +81,7 @@ async def _prove(
         try:
             await reader.read(person, area)
         except AreaError as error:
+            # PTS is unavailable or refuses the client: that is no property of the contract.
             if error.kind not in _KEYS and error.status != _OK:
                 raise
             text = without_indexes(error.message.replace(f"; {LEARN}", ""))
@@ -118,6 +119,7 @@ def learned(
     proposal, documents = Proposal(area, in_force), defaultdict[int, list[Any]](list)
     statuses = Counter(response.status for response in responses)
     for response in responses:
+        # A body that is not JSON has no fields, but its status counts.
         with suppress(AreaError):
             documents[response.status].append(parse(response.body))
     for status, number in sorted(statuses.items()):
@@ -132,7 +134,7 @@ def learned(
         proposal.note("path", text)
         return proposal
     headers = [response.headers for response in responses if response.status == _OK]
-    counts = {name: sum(name in names for names in headers) for name in TELLING}
+    counts = {name: sum(name in names for names in headers) for name in PAGING_HEADERS}
     fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
     proposal.read(documents[_OK], fields, statuses)
     return proposal

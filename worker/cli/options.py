@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+AREAS: Final = ("patient-safety", "patient-privacy")
+"""The areas' names. ``core.area`` takes long to import, which would slow ``--help`` down."""
 _NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 _NEW_OBJECTS_MAX: Final = 5_000
 """New objects before the garbage collector scans them."""
@@ -84,6 +86,7 @@ class Cli:
         if self.as_json:
             print_json(result)
             return
+        # Collected, so that the complete text can be escaped and wrapped.
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             text() if text is not None else print_document(plain(result, datetime))
         print(fitted(visible_lines(printed.getvalue()), sys.stdout), end="", flush=True)
@@ -116,6 +119,7 @@ def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that sets a configuration key. It is not passed to the command."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        # An absent option must not replace the value of the file.
         if value not in {None, ()}:
             text = ",".join(value) if parameter.multiple else value
             _cli(context).flags[key] = (text, parameter.opts[0])
@@ -128,6 +132,7 @@ def _cli(context: click.Context) -> Cli:
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    # Given before the command's name, it is absent after it, where this is called again.
     _cli(context).config_file = value or _cli(context).config_file
 
 
@@ -234,8 +239,7 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
-    # Not from core.area, which takes long to import: --help would be slow.
-    type=click.Choice(["patient-safety", "patient-privacy"]),
+    type=click.Choice(AREAS),
     metavar="AREA",
     help="Only this area (repeatable). Default: sync.areas.",
 )

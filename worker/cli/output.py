@@ -17,7 +17,7 @@ import click
 
 from worker.core.display import visible, visible_lines
 from worker.core.times import format_duration
-from worker.errors import ExitCode, UsageError, WorkerError, safe_traceback
+from worker.errors import UsageError, WorkerError, safe_traceback
 from worker.masking import masked
 
 NOTHING_YET: Final = "nothing is published yet: run `pts-worker sync` first"
@@ -29,7 +29,7 @@ _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
 """Width of a table, in characters. ``fitted`` wraps its rows for a terminal."""
 _STATUS_MAX: Final = 180
-"""Maximum length of a unit's status. An alert of 400 characters also lists commands."""
+"""Maximum length of a unit's status. An alert of at most 400 characters also lists commands."""
 
 
 def instant(at: datetime | None) -> str:
@@ -116,6 +116,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         cells = {name.replace("_", " "): _cell(part) for name, part in value.items()}
         return ", ".join(f"{name} {cell}" for name, cell in cells.items() if cell)
+    # A bool is also an int.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -161,6 +162,7 @@ def notify(*assignments: str) -> None:
         textwrap.shorten(assignment, _STATUS_MAX, placeholder=" …") for assignment in assignments
     )
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        # A full socket must not delay a run.
         client.setblocking(False)  # noqa: FBT003 - no keyword
         client.sendto(text.encode(errors="replace"), address)
 
@@ -193,10 +195,8 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
         }
         print_json({"error": document})
         return
-    lines = [f"pts-worker: {error.message}"]
-    if error.hint:
-        lines.append(f"  → {error.hint}")
-    print(fitted(visible_lines("\n".join(lines)), sys.stderr), file=sys.stderr)
+    text = f"pts-worker: {error.message}" + (error.hint and f"\n  → {error.hint}")
+    print(fitted(visible_lines(text), sys.stderr), file=sys.stderr)
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:
@@ -207,5 +207,4 @@ def report_bug(error: BaseException, *, as_json: bool) -> None:
         f"this is a bug ({type(error).__name__})",
         hint="please report it with the traceback above; it contains no personal values",
     )
-    bug.exit_code = ExitCode.BUG
     report_error(bug, as_json=as_json)

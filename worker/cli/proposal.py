@@ -37,7 +37,7 @@ from worker.core.paths import UNNAMED, find, leaves, parse_path
 from worker.masking import masked
 
 _REMARKS: Final = ("example", "enum", "description")
-_HINT_MAX: Final = 200
+_REMARK_MAX: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
 _SIZE: Final = re.compile("(page)?size|limit|take|top|(max)?(count|results)|perpage")
@@ -114,7 +114,7 @@ class Proposal:
         fields = fields_in(answers)
         for path, field in {**fields, **headers}.items():
             row = {"field": path.removeprefix("[]."), "kinds": field.kinds}
-            self.fields.append({**row, "records": field.records})
+            self.fields.append({**row, "occurrences": field.occurrences})
         records = self._list_of_records(names_in_lists(fields))
         if records is None:
             return
@@ -175,7 +175,7 @@ class Proposal:
         paths = sorted(fields, key=lambda path: (path.count("."), path))
         missing = list[str]()
         for column in self._area.columns:
-            names = [] if column.never_of else [plain(column.name)]
+            names = [] if column.derived_from else [plain(column.name)]
             if source := source_of(paths, in_force.columns.get(column.name, ()), names):
                 table["columns"][column.name] = source
             elif column.name in in_force.columns:
@@ -194,8 +194,8 @@ class Proposal:
         if not id_paths:
             self.note("id", f"no field in {self._source} looks like the id of a record", [])
         table["person"] = persons_of(paths, in_force.person)
-        identified = sum(fields[path].records for path in table["person"] if path in fields)
-        total = max((field.records for field in fields.values()), default=0)
+        identified = sum(fields[path].occurrences for path in table["person"] if path in fields)
+        total = max((field.occurrences for field in fields.values()), default=0)
         if identified < total:
             some = f"{identified} of {counted(total, 'record')} name the person: the others fail"
             none = "no field names the person: an answer about another person is not noticed"
@@ -298,19 +298,20 @@ class Proposal:
 
     def _declare_parameters(self) -> None:
         """Declare the values that a document has for the parameters that must be sent."""
-        ours = {*_OWN_HEADERS, str((self.table["paging"] or {}).get("send_as")).lower()}
+        set_by_worker = {*_OWN_HEADERS, str((self.table["paging"] or {}).get("send_as")).lower()}
         for place in ("query", "headers", "body"):
             before = {name.lower(): value for name, value in self.table[place].items()}
             after, optional = dict[str, Any](), list[str]()
             for parameter in self.parameters:
                 name = parameter.name
-                if parameter.place != place or name.lower() in ours:
+                if parameter.place != place or name.lower() in set_by_worker:
                     continue
                 if (value := parameter.value(before.get(name.lower()))) is not None:
                     after[name] = value
                 elif parameter.is_required:
-                    remarks = {key: parameter.schema.get(key) for key in _REMARKS}
-                    remark = masked(json.dumps({k: v for k, v in remarks.items() if v})[:_HINT_MAX])
+                    schema = parameter.schema
+                    remarks = {key: schema[key] for key in _REMARKS if schema.get(key)}
+                    remark = masked(json.dumps(remarks)[:_REMARK_MAX])
                     text = f"{name!r} is required, and the document has no value: {remark}"
                     self.note(place, text, [repr(name)])
                 else:
@@ -369,12 +370,13 @@ class Proposal:
             self.note("ignore", f"{text} that records are missing", [*refused])
 
     def _list_candidates(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
-        """List the fields that no column uses as candidates for ``extra``."""
+        """List the simple fields that no column uses as candidates for ``extra``."""
         for path, field in fields.items():
             array, _, leaf = path.rpartition("[].")
             # A source can have one list with ``each``, so a list within a list cannot be an extra.
-            is_container = path.endswith("[]") or "[]" in array or "empty" in field.kinds
-            if path not in contract.record_paths and not is_container and UNNAMED not in path:
+            is_list = path.endswith("[]") or "[]" in array
+            is_simple = field.is_scalar and "empty" not in field.kinds and not is_list
+            if is_simple and path not in contract.record_paths and UNNAMED not in path:
                 name = re.sub(r"\W+", "_", path).strip("_").lower()
                 is_personal = _NAMES_A_PERSON.search(plain(path))
                 remark = "  # may name an employee or a patient: do not keep it"

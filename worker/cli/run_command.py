@@ -32,7 +32,7 @@ from worker.logs import configure
 from worker.ports import Runtime
 from worker.store.status import read_published_state
 from worker.streams import stop_signals
-from worker.telemetry import LIMIT_S, Board, emit, ping, samples_of, samples_of_end
+from worker.telemetry import LIMIT_S, Gauges, emit, ping, samples_of, samples_of_end
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _PATIENCE_S: Final = 1.0
 """How long to wait for an unreachable database, if only metrics need it."""
 _RATE_S: Final = 60.0
 _TOLERANCE: Final = 1.01
-"""Of the expected persons, which are lines of a file: blank ones count, too."""
+"""More persons than expected, by this factor, show that the estimate was wrong."""
 _IN_SUMMARY: Final = frozenset(
     {
         *("run.failed", "run.withheld", "run.interrupted"),
@@ -159,13 +159,13 @@ async def observed_run(
     *,
     stop: anyio.Event,
     watch: RunWatch | None = None,
-    board: Board | None = None,
+    gauges: Gauges | None = None,
 ) -> RunReport:
     """Execute ``run_sync``, log its end, and send its metrics. It raises the same errors.
 
     Args:
         watch: shows the run.
-        board: the metrics that ``/metrics`` serves, if it is on.
+        gauges: the metrics that ``/metrics`` serves, if it is on.
     """
     # A backfill does not replace the nightly run, so it must not report one as done.
     is_pinged = request.kind is RunKind.SYNC
@@ -181,13 +181,14 @@ async def observed_run(
     except Exception as error:
         code = _log_failure(error, request)
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
-        await emit(samples, targets, transport, board)
+        await emit(samples, targets, transport, gauges)
         if is_pinged:
             await ping(targets, transport, code)
         raise
     _log_summary(report, progress)
-    if board is not None or targets.textfile or targets.pushgateway_url:
-        failed = await emit(samples_of(report, await _standing(app)), targets, transport, board)
+    if gauges is not None or targets.textfile or targets.pushgateway_url:
+        state = await _published_state(app)
+        failed = await emit(samples_of(report, state), targets, transport, gauges)
         report = replace(report, reasons=(*report.reasons, *failed))
     if is_pinged:
         await ping(targets, transport, report.exit_code)
@@ -229,12 +230,12 @@ def _log_summary(report: RunReport, progress: RunProgress) -> None:
     )
 
 
-async def _standing(app: App) -> PublishedState | None:
+async def _published_state(app: App) -> PublishedState | None:
     try:
         async with app.database(patience_s_max=_PATIENCE_S) as database:
             return await read_published_state(database.read)
     except WorkerError as error:
-        log.warning("telemetry.no_standing", reason=error.message)
+        log.warning("telemetry.no_published_state", reason=error.message)
         return None
 
 
@@ -254,15 +255,14 @@ def _print(report: RunReport) -> None:
 
 
 def _print_totals(totals: Mapping[str, int]) -> None:
-    print(
+    lines = (
         "  persons       {persons_total:>9,}  complete {persons_complete:,}, "
         "stale {persons_stale:,}, missing {persons_missing:,}, departed {persons_departed:,}\n"
         "  restrictions  {rows_read:>9,}  new {rows_opened:,}, changed {rows_changed:,}, "
         "closed {rows_closed:,}, unchanged {rows_unchanged:,}\n"
-        "  requests      {requests:>9,}  retries {retries:,}, failures {areas_failed:,}".format_map(
-            totals
-        )
+        "  requests      {requests:>9,}  retries {retries:,}, failures {areas_failed:,}"
     )
+    print(lines.format_map(totals))
     if totals["persons_not_sent"]:
         print(f"  not sent      {totals['persons_not_sent']:>9,}  (H-numbers)")
 

@@ -21,7 +21,7 @@ from worker.roster.csv_file import CsvRoster
 from worker.store.identity import establish_identity, establish_service
 from worker.store.runs.lease import Lease, held_lease
 from worker.store.runs.ledger import Purged, purge
-from worker.store.runs.run_store import Choice, RunStore, open_run_store
+from worker.store.runs.run_store import BackfillSelection, RunStore, open_run_store
 from worker.store.status import RunFacts, last_full_publication
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
@@ -37,14 +37,14 @@ class RunRequest(Value, frozen=True, kw_only=True):
     Attributes:
         kind: sync reads the complete roster, backfill a subset.
         roster: replaces the configured one.
-        choice: selects the person-areas that a backfill reads.
+        selection: selects the person-areas that a backfill reads.
         accept_removals: accept the removals of the last withheld run.
         accept_service: accept a new address of the same PTS.
     """
 
     kind: RunKind = RunKind.SYNC
     roster: Roster | None = None
-    choice: Choice | None = None
+    selection: BackfillSelection | None = None
     accept_removals: bool = False
     accept_service: bool = False
     wait_s: float = 0.0
@@ -84,7 +84,7 @@ async def run_sync(
             areas=app.settings.sync.areas,
             terms=app.terms(contract),
             continue_within=app.settings.sync.continue_within,
-            choice=request.choice,
+            selection=request.selection,
             confirm=Confirm(app.settings.sync.confirm),
         )
         areas = _area_reader(app, reader, pace, store, progress)
@@ -114,16 +114,9 @@ async def run_sync(
             progress=progress,
         )
         last = await database.read(last_full_publication)
-        if request.choice is None:
+        if request.selection is None:
             progress.persons_expected = await _expected(roster, request, last)
-        report = await run.execute()
-        # A refused client has its reason from HelseID or PTS. Any other interrupted run gets the
-        # last status and both addresses, because it may be a network problem.
-        is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
-        if is_unclear and (slowness := progress.slowness()):
-            issuer = app.settings.helseid.issuer
-            status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
-            report = replace(report, reasons=(*report.reasons, status))
+        report = _with_last_status(app, await run.execute(), progress)
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _apply_retention(app, lease, last, stop)
         return report
@@ -156,7 +149,7 @@ def _area_reader(
 
 
 async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) -> int:
-    """Estimate the number of persons: lines of the roster, else persons of the last full run."""
+    """Estimate the number of persons from the roster's lines or the last full publication."""
     if isinstance(roster, CsvRoster) and (lines := await roster.count_lines()):
         return lines
     if last is None or request.kind is not RunKind.SYNC:
@@ -164,14 +157,25 @@ async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) 
     return last.totals["persons_total"] - last.totals["persons_departed"]
 
 
+def _with_last_status(app: App, report: RunReport, progress: RunProgress) -> RunReport:
+    """The report, for an interrupted run with the last status and the addresses of both servers."""
+    # A refused client has its reason from HelseID or PTS. Other causes may be network problems.
+    is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
+    if not is_unclear or not (slowness := progress.slowness()):
+        return report
+    issuer = app.settings.helseid.issuer
+    status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
+    return replace(report, reasons=(*report.reasons, status))
+
+
 async def _apply_retention(
     app: App, lease: Lease, last: RunFacts | None, stop: anyio.Event
 ) -> None:
     """Delete old versions and accesses. An error is only logged."""
     # The run is published, and the next run tries again.
-    retention, until = app.settings.retention.versions, last.published_at if last else None
+    kept, until = app.settings.retention.versions, last.published_at if last else None
     try:
-        purged = await purge(lease, versions=retention, last_sync_at=until, is_stopping=stop.is_set)
+        purged = await purge(lease, versions=kept, last_sync_at=until, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

@@ -60,10 +60,9 @@ def read_contract(text: str, *, name: str = _KEY) -> Contract:
     try:
         document = json.dumps(tables, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        problem = (
+        raise ConfigurationError(
             f"{name}: contains a date, a time, nan or inf (use strings), or is nested too deeply"
-        )
-        raise ConfigurationError(problem) from None
+        ) from None
     areas = [area.name for area in AREAS]
     unknown = f"there is no such area; the areas are {', '.join(areas)}"
     problems = [f"{area}: {unknown}" for area in tables if area not in areas]
@@ -111,7 +110,7 @@ def _misfits(contract: Contract) -> Iterator[str]:
     """Errors about areas and columns that the program does not have."""
     for area in (area for area in AREAS if area.name in contract):
         declared = contract[area.name]
-        types = {column.name: column.type for column in area.columns if not column.never_of}
+        types = {column.name: column.type for column in area.columns if not column.derived_from}
         for column, source in declared.columns.items():
             place, names = f"{area.name}.columns.{column}", ", ".join(types)
             if column not in types:

@@ -7,8 +7,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from worker.config.settings import KEYS, Settings, variable_of
 from worker.core.hosts import is_loopback
-from worker.errors import ConfigurationError, reason_of
-from worker.trusted_files import OTHERS_WRITE, open_trusted, read_trusted
+from worker.errors import ConfigurationError
+from worker.files import is_missing
+from worker.trusted_files import SHARED_WRITE, read_trusted
 
 Purpose: TypeAlias = Literal["sync", "backfill", "read-pts", "helseid", "person", "report"]
 """The purpose of a command. ``sync``: also ``schedule``. ``read-pts``: without roster and database.
@@ -46,7 +47,7 @@ _ONLY_IF: Final = {
     "privacy.pseudonym_key_file": ("privacy.identity", "pseudonym"),
 }
 """Keys that are used only if another key has this value."""
-_NO_SECRETS: Final = ("api.contract_file", "tls.ca_file")
+_PUBLIC_FILES: Final = ("api.contract_file", "tls.ca_file")
 
 
 def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -> Iterator[str]:
@@ -86,15 +87,12 @@ def _check(settings: Settings, name: str) -> None:
         return
     # The keys of a stand-in on loopback are not secret, so other accounts may read them.
     is_rehearsal = is_loopback(urlsplit(settings.helseid.issuer or "").hostname)
-    is_secret = name not in _NO_SECRETS
+    is_secret = name not in _PUBLIC_FILES
     others = stat.S_IRWXO if is_secret and not is_rehearsal else 0
-    try:
-        open_trusted(path, key=name, forbidden=OTHERS_WRITE | others, is_secret=is_secret).close()
-    except FileNotFoundError:
+    if is_missing(path):
         remedy = _REMEDIES.get(name, "check the path")
-        raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy) from None
-    except OSError as error:
-        raise ConfigurationError(f"{name}: {path} cannot be read: {reason_of(error)}") from None
+        raise ConfigurationError(f"{name}: there is no file {path}", hint=remedy)
+    read_trusted(path, key=name, forbidden=SHARED_WRITE | others, is_secret=is_secret)
 
 
 def database_url(settings: Settings, section: Literal["database", "roster"]) -> str:

@@ -178,7 +178,7 @@ class Sync(Section):
     would close, go out of effect, or open although it is published under another person.
     `changes`: any difference to the published state."""
     confirm_after: kinds.Duration = timedelta(seconds=10)
-    """Minimum time between both reads."""
+    """Minimum time between the two reads."""
     max_removed_share: kinds.Share = 0.10
     """Guard: a run is withheld (exit 5) if it would close more than this share of the open
     restrictions, if more than this share would lose a value, or if more than this share of the
@@ -193,8 +193,8 @@ class Sync(Section):
     """Attempts per request, including the first."""
     patience: kinds.Duration = timedelta(minutes=10)
     """Time without a successful read after which an area is given up, if PTS has ever answered for
-    this area. Until then, the run sends one probe every ten seconds. If all areas are given up, the
-    run ends with 65, 69 or 77."""
+    this area. During this time, the run sends one probe every ten seconds. If all areas are given
+    up, the run ends with 65, 69 or 77."""
     retry_after_max: kinds.Duration = timedelta(minutes=15)
     """Longest `Retry-After` that a run waits for. A longer one is a failed read. If PTS sends it
     for all persons, the run ends with exit code 69 after `sync.patience`."""

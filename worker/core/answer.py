@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from worker.core.contract import HEADER, AreaContract, PagePaging
-from worker.core.display import counted
+from worker.core.display import listed
 from worker.core.paths import find, is_same, leaves, parse_path, safe_path
 from worker.core.retry import is_denial, is_transient
 from worker.core.value import Value
@@ -29,7 +29,7 @@ bytes of memory."""
 AROUND_MAX: Final = 1_000
 """Maximum number of fields around the records of one response."""
 
-TELLING: Final = ("link", "content-range", "x-pagination", "x-total-count")
+PAGING_HEADERS: Final = ("link", "content-range", "x-pagination", "x-total-count")
 """Response headers that may announce more records."""
 _NAMES_MAX: Final = 5
 """Maximum number of an object's fields in a message."""
@@ -253,13 +253,14 @@ def _check_declared(answer: Answer, contract: AreaContract) -> None:
         or not f"{contract.records}.".startswith(f"{path}.")
     ]
     if undeclared:
-        others = f", and {counted(len(undeclared) - 1, 'other')}" if undeclared[1:] else ""
+        paths = [*map(safe_path, undeclared)]
+        fields = f"undeclared fields {listed(paths)}" if paths[1:] else "an undeclared field"
         raise ContractError(
-            f"an undeclared field around the records{others}; {LEARN}. Add it to `ignore` only if "
-            "it can never mean that records are missing",
-            field=safe_path(undeclared[0]),
+            f"{fields} around the records; {LEARN}. Add to `ignore` only a field that can never "
+            "mean that records are missing",
+            field="" if paths[1:] else paths[0],
         )
-    for name in TELLING:
+    for name in PAGING_HEADERS:
         if name in answer.headers and name not in contract.known_headers:
             raise ContractError(
                 "an undeclared header that may announce more records", field=HEADER + name

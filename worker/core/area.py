@@ -27,15 +27,15 @@ class Column(Value, frozen=True, kw_only=True):
     Attributes:
         name: the column's name in the contract, the store and the reporting views.
         type: its type. A value of another type is a failure of the area.
-        never_of: the time column from which this boolean column is derived, if PTS has no field for
-            it. It is true if the time is in the year 9999, which PTS uses for "never".
+        derived_from: the time column from which this boolean column is derived, if PTS has no field
+            for it. It is true if the time is in the year 9999, which PTS uses for "never".
         codes: the known codes, if the column contains codes. The codes that decide the effect are
             in ``EffectRule``.
     """
 
     name: str
     type: ColumnType
-    never_of: str = ""
+    derived_from: str = ""
     codes: tuple[str, ...] = ()
 
 
@@ -67,7 +67,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         Column(name="delay_from_time", type=ColumnType.TIME),
         Column(name="delay_delivery_until", type=ColumnType.TIME),
         Column(
-            name="delay_is_indefinite", type=ColumnType.BOOLEAN, never_of="delay_delivery_until"
+            name="delay_is_indefinite", type=ColumnType.BOOLEAN, derived_from="delay_delivery_until"
         ),
         Column(name="object_type", type=ColumnType.TEXT),
         Column(name="object_value", type=ColumnType.TEXT),

@@ -156,8 +156,8 @@ class RecordReader:
     def _columns(self, item: dict[str, Any], off_id: str) -> dict[str, ColumnValue]:
         columns: dict[str, ColumnValue] = {}
         for column, source, meanings, convert in self._fields:
-            if column.never_of:
-                time = columns[column.never_of]
+            if column.derived_from:
+                time = columns[column.derived_from]
                 columns[column.name] = None if time is None else time == END_OF_TIME
                 continue
             value = None if source is None else _value(source, item, off_id)

@@ -204,7 +204,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
         first_roster_fault: place and problem of the first roster error, without its value.
         first_checksum_warnings: places of the first lines with wrong check digits.
         first_other_cohorts: places of the first lines with another cohort.
-        persons_asked: persons handed to the readers in the first pass.
+        persons_requested: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.
         slowness: why requests wait now, or are slower than configured. Empty if they do not.
     """
@@ -222,7 +222,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     labels_replaced: int = 0
     other_cohorts: int = 0
     first_other_cohorts: list[str] = []
-    persons_asked: int = 0
+    persons_requested: int = 0
     sent: RequestCounts = msgspec.field(default_factory=RequestCounts)
     slowness: Callable[[], str] = lambda: ""
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker import __version__
 from worker.core.value import Value
 from worker.errors import UsageError
-from worker.files import named_faults
+from worker.files import convert_write_errors
 from worker.report.folders import (
     ExportedColumn,
     ExportedView,
@@ -159,11 +159,11 @@ async def _write(
         buffer = {"max_row_buffer": _PORTION}
         async with connection.stream(query, execution_options=buffer) as result:
             async for portion in result.partitions(_PORTION):
-                with named_faults(folder.path):
+                with convert_write_errors(folder.path):
                     sink.write(portion)
                 rows += len(portion)
     finally:
-        with named_faults(folder.path):  # buffered rows are written now
+        with convert_write_errors(folder.path):  # buffered rows are written now
             files.close()
     size, digest = folder.digest(name)
     return ExportedView(

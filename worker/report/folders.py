@@ -12,7 +12,7 @@ import msgspec
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.files import named_faults, write_atomically
+from worker.files import convert_write_errors, write_atomically
 
 MANIFEST: Final = "_manifest.json"
 LATEST: Final = "_LATEST"
@@ -75,7 +75,7 @@ class PublicationFolder:
         self._out = out
         self._name = name
         target = out / name
-        with named_faults(target):
+        with convert_write_errors(target):
             # ``publish`` deletes the folder that it replaces, so it must be an earlier export.
             if target.exists() and not (target / MANIFEST).exists():
                 raise ConfigurationError(
@@ -90,13 +90,13 @@ class PublicationFolder:
         Raises:
             ConfigurationError: the file cannot be created.
         """
-        with named_faults(self._out):
+        with convert_write_errors(self._out):
             descriptor = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             return os.fdopen(descriptor, "wb")
 
     def digest(self, name: str) -> tuple[int, str]:
         """Sync a file of the folder to disk. Return its size and SHA-256."""
-        with named_faults(self._out), (self.path / name).open("rb") as file:
+        with convert_write_errors(self._out), (self.path / name).open("rb") as file:
             # Before the folder appears, so that a power failure leaves no empty file in it.
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
@@ -109,7 +109,7 @@ class PublicationFolder:
             ConfigurationError: a file or folder cannot be written.
         """
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        with named_faults(self._out):
+        with convert_write_errors(self._out):
             # In this order: a reader that follows _LATEST always reaches a complete folder.
             write_atomically(self.path / MANIFEST, content + b"\n")
             _replace(self.path, self._out / self._name)
@@ -128,7 +128,7 @@ def make_folder(path: Path) -> None:
     """
     if path.is_file():
         raise ConfigurationError(f"{path} is a file", hint="name a folder; a new one is created")
-    with named_faults(path):
+    with convert_write_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -15,7 +15,7 @@ from worker.core.area import AREAS
 from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
-from worker.files import named_faults, write_atomically
+from worker.files import convert_write_errors, write_atomically
 from worker.report.disclosure import RATE_ROSTER_MIN, ShownNight
 from worker.report.facts import read_facts
 from worker.report.figures import GROUPS, CodeKey, ReportFacts
@@ -91,7 +91,7 @@ async def write_report(
     )
     # The template escapes text from outside. Characters that XML forbids are replaced here, because
     # they are forbidden even as escapes.
-    with named_faults(out):
+    with convert_write_errors(out):
         if _is_other(out):
             raise FileExistsError
         write_atomically(out, xml_text(rendered).encode())

@@ -27,7 +27,7 @@ from worker.roster import (
     read_text,
     with_identifier,
 )
-from worker.trusted_files import EVERYBODY_WRITES, open_trusted
+from worker.trusted_files import WORLD_WRITE, open_trusted
 
 LINE_LENGTH_MAX: Final = 64 * 1024
 
@@ -166,7 +166,7 @@ class CsvRoster:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[_Source]:
-        opened = partial(open_trusted, self._path, key="roster.path", forbidden=EVERYBODY_WRITES)
+        opened = partial(open_trusted, self._path, key="roster.path", forbidden=WORLD_WRITE)
         try:
             if self._standard_input is not None:
                 yield self._standard_input

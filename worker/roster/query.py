@@ -17,7 +17,7 @@ from worker.core.database_urls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.roster import Columns, RosterLine, find_columns, read_value, with_identifier
 from worker.tls import PostgresTls, open_tls
-from worker.trusted_files import EVERYBODY_WRITES, examine_with_folder
+from worker.trusted_files import WORLD_WRITE, examine_with_folder
 
 T = TypeVar("T")
 _Partitions: TypeAlias = AsyncGenerator[tuple[Columns, Sequence[sa.Row[Any]]], None]
@@ -168,7 +168,7 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     if name == ":memory:":
         return
     try:
-        examine_with_folder(Path(name), key=_KEY, forbidden=EVERYBODY_WRITES)
+        examine_with_folder(Path(name), key=_KEY, forbidden=WORLD_WRITE)
         # `examine_with_folder` accepts a missing file.
         Path(name).stat()
     except OSError as error:

@@ -110,19 +110,19 @@ class Producer(msgspec.Struct, kw_only=True):
         ]
         keys = [person.person_key for person in persons]
         drafts = await self.store.drafts(persons, pass_number=pass_.number)
-        chosen = await self.store.chosen_areas(keys) if pass_.number == 1 else None
-        if chosen is None:
-            chosen = dict.fromkeys(keys, frozenset(pass_.areas))
+        selected = await self.store.selected_areas(keys) if pass_.number == 1 else None
+        if selected is None:
+            selected = dict.fromkeys(keys, frozenset(pass_.areas))
         # A person without an area to read is only counted.
         all_tasks = [
-            self._task(person, drafts.get(key), pass_, chosen[key])
+            self._task(person, drafts.get(key), pass_, selected[key])
             for key, person in zip(keys, persons, strict=True)
         ]
         tasks = [task for task in all_tasks if task.areas]
         if pass_.number == 1 and half != 1:
             self._count_other_cohorts(entries, sent, pending, drafts)
         if pass_.number == 1:
-            self.progress.persons_asked += len(tasks)
+            self.progress.persons_requested += len(tasks)
             self.progress.persons_skipped += len(all_tasks) - len(tasks)
         return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
 
@@ -132,7 +132,7 @@ class Producer(msgspec.Struct, kw_only=True):
         return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
 
     def _task(
-        self, person: Person, draft: PersonDraft | None, pass_: Pass, chosen: Collection[str]
+        self, person: Person, draft: PersonDraft | None, pass_: Pass, selected: Collection[str]
     ) -> PersonTask:
         drafts = {} if draft is None else draft.areas
         gaps = {area for area, draft in drafts.items() if draft.failure is not None}
@@ -142,7 +142,7 @@ class Producer(msgspec.Struct, kw_only=True):
             for area, read in drafts.items():
                 if read.is_read:
                     self.breakers[area].remember(person, read.records)
-        due = {area: draft for area, draft in pass_.due(draft).items() if area in chosen}
+        due = {area: draft for area, draft in pass_.due(draft).items() if area in selected}
         return PersonTask(person=person, areas=due, gaps=frozenset(gaps))
 
     # --- roster entries ---

@@ -115,7 +115,7 @@ class AreaReader:
             error.__context__ = error.__traceback__ = None
             is_global = isinstance(error, GLOBAL_ERRORS)
             for failed in [*self.breakers.values()] if is_global else [breaker]:
-                failed.fail(person, error, persons=self.progress.persons_asked)
+                failed.fail(person, error, persons=self.progress.persons_requested)
             raise
         breaker.succeed(person, len(read.records))
         return read

@@ -55,7 +55,7 @@ class Run:
         try:
             await self._read()
             # A sync without reads is published as well: it may mark persons as departed.
-            if handle.kind == RunKind.BACKFILL and not self.progress.persons_asked:
+            if handle.kind == RunKind.BACKFILL and not self.progress.persons_requested:
                 return await self._abandon()
             return await self._publish()
         # Without the lease, not even the end of the run may be recorded.
@@ -128,7 +128,7 @@ class Run:
         is_withheld = isinstance(error, WithheldError)
         status = RunStatus.WITHHELD if is_withheld else RunStatus.INTERRUPTED
         details = [*self._failure_reasons()] if is_withheld else []
-        requested = self.progress.persons_asked
+        requested = self.progress.persons_requested
         is_judged = error.exit_code in _VERDICTS and requested
         # Few persons are weak evidence about PTS, so the report shows their number.
         if is_judged and self.store.handle.kind == RunKind.BACKFILL:

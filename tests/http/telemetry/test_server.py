@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.http.reports import NIGHT, reported
 from worker.errors import ConfigurationError
-from worker.telemetry import Board, samples_of
+from worker.telemetry import Gauges, samples_of
 
 FILES = Path("/proc/self/fd")
 ANY_PORT = "127.0.0.1:0"
-BOARD = Board(samples_of(NIGHT, None))
+GAUGES = Gauges(samples_of(NIGHT, None))
 
 
 def connect(url: str | None) -> socket:
@@ -32,11 +32,11 @@ def call(url: str | None, request_line: str, *headers: str) -> tuple[int, bytes]
 
 @pytest.mark.parametrize("listen", [ANY_PORT, "localhost:0", "[::1]:0"])
 def test_prometheus_reads_the_latest_samples(listen: str):
-    """They are the board's, at the time of the request, and nothing of process or platform."""
-    board = Board()
-    with board.served(listen) as url:
+    """They have the values at the time of the request, and nothing of process or platform."""
+    gauges = Gauges()
+    with gauges.served(listen) as url:
         assert call(url, "GET /metrics HTTP/1.0") == (200, b"")
-        board.post(samples_of(NIGHT, None))
+        gauges.update(samples_of(NIGHT, None))
         status, body = call(url, "GET /metrics HTTP/1.0")
     assert (status, reported(body)["exit_code run=sync"]) == (200, 0.0)
     assert set(re.findall(rb"^# HELP (pts_worker_)?", body, re.MULTILINE)) == {b"pts_worker_"}
@@ -47,16 +47,16 @@ def test_prometheus_reads_the_latest_samples(listen: str):
 @pytest.mark.parametrize("address", ["", "127.0.0.1:70000", "a..b:9464"])
 def test_an_address_that_cannot_be_listened_on(address: str):
     """Taken, or no address: that is configuration, and the message names the key."""
-    with BOARD.served(ANY_PORT) as url:
+    with GAUGES.served(ANY_PORT) as url:
         expected = pytest.raises(ConfigurationError, match=r"telemetry\.http_listen")
-        with expected, BOARD.served(address or str(url).removeprefix("http://")):
+        with expected, GAUGES.served(address or str(url).removeprefix("http://")):
             pass
 
 
 def test_strangers_hold_one_descriptor(monkeypatch: pytest.MonkeyPatch, capfd):
     """Idle ones end in turn, or with the server; nothing of a request that fails is printed."""
     bad = "Accept: application/openmetrics-text; version=hunter2"
-    with ExitStack() as stack, BOARD.served(ANY_PORT) as url:
+    with ExitStack() as stack, GAUGES.served(ANY_PORT) as url:
         monkeypatch.setattr("worker.telemetry._Handler.timeout", 0.3)
         files = len(list(FILES.iterdir()))
         idle = [stack.enter_context(connect(url)) for _ in range(8)]

@@ -22,7 +22,7 @@ from tests.support.simulation.upstream import DictPts
 from worker.core.model import RunKind
 from worker.sandbox.people import PRIVACY, SAFETY
 from worker.sandbox.web import Request, Response
-from worker.store.runs.run_store import Choice
+from worker.store.runs.run_store import BackfillSelection
 
 HOUR_S = 3600.0
 
@@ -187,11 +187,11 @@ class Nights:
                 fault, until_s = helseid
                 self.stage.upstream.arm([fault])
                 self.stage.loop.call_later(until_s, self.stage.upstream.arm, [])
-            choice, stop = Choice(failed=True) if failed else None, anyio.Event()
+            selection, stop = BackfillSelection(failed=True) if failed else None, anyio.Event()
             if stop_at_s is not None:
                 self.stage.loop.call_later(stop_at_s, stop.set)
             process = self.stage.process()
-            return await self.stage.run(process, kind=kind, choice=choice, stop=stop)
+            return await self.stage.run(process, kind=kind, selection=selection, stop=stop)
 
         outcome: Outcome = in_world(self.stage, main)
         return outcome

@@ -21,7 +21,7 @@ from tests.support.simulation.process import Process, Trouble
 from tests.support.simulation.stage import Outcome, Stage, Tally
 from tests.support.simulation.weather import Weather
 from worker.core.model import RunKind, RunStatus
-from worker.store.runs.run_store import Choice
+from worker.store.runs.run_store import BackfillSelection
 
 OSLO = ZoneInfo("Europe/Oslo")
 STARTS = (
@@ -201,16 +201,21 @@ class Life:
             return {"accepts": accepts}
         good = [line for line in self.stage.roster if not line.bad]
         lines = self.rng.sample(good, self.rng.randint(1, len(good)))
-        choice = None
+        selection = None
         match self.rng.choice(("all", "failed", "stale")):
             case "failed":
-                choice = Choice(failed=True)
+                selection = BackfillSelection(failed=True)
             case "stale":
                 age = timedelta(hours=self.rng.choice((1, 30)))
-                choice = Choice(stale_before=self.stage.clock.now() - age)
+                selection = BackfillSelection(stale_before=self.stage.clock.now() - age)
             case _:
                 """All of them."""
-        return {"kind": RunKind.BACKFILL, "lines": lines, "choice": choice, "accepts": accepts}
+        return {
+            "kind": RunKind.BACKFILL,
+            "lines": lines,
+            "selection": selection,
+            "accepts": accepts,
+        }
 
     async def _happenings(self, process: Process, stop: anyio.Event) -> None:
         """Things that happen while a process runs; most nights none do."""

@@ -36,7 +36,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster.csv_file import CsvRoster
-from worker.store.runs.run_store import Choice
+from worker.store.runs.run_store import BackfillSelection
 from worker.sync import pipeline
 
 LONGEST_RUN_S = 36 * 3600.0
@@ -223,7 +223,7 @@ class Stage:
         *,
         kind: RunKind = RunKind.SYNC,
         lines: list[Line] | None = None,
-        choice: Choice | None = None,
+        selection: BackfillSelection | None = None,
         accepts: bool = False,
         stop: anyio.Event | None = None,
     ) -> Outcome:
@@ -236,7 +236,7 @@ class Stage:
             runtime=process.runtime(),
         )
         request = RunRequest(
-            kind=kind, roster=CsvRoster(path), choice=choice, accept_removals=accepts
+            kind=kind, roster=CsvRoster(path), selection=selection, accept_removals=accepts
         )
         pipeline.BATCH_PERSONS = self.batch_persons  # type: ignore[misc]
         self._watch(process, request, lines)
@@ -311,7 +311,7 @@ class Stage:
                 roster={off_id: frozenset(found) for off_id, found in refs.items()},
                 roster_errors=len(lines) - len(good),
                 not_sent=not_sent,
-                picks=request.choice is not None,
+                picks=request.selection is not None,
                 confirms_changes=sync.confirm == "changes",
             )
             self.observer.began(attempt)

@@ -44,7 +44,7 @@ def command(
     from worker.cli.run_command import run_and_report
     from worker.cli.run_sync import RunRequest
     from worker.core.model import RunKind
-    from worker.store.runs.run_store import Choice
+    from worker.store.runs.run_store import BackfillSelection
 
     # `--set roster.path=…` does not count: it also sets the roster from which --failed selects.
     has_roster = cli.flags.get("roster.path", ("", ""))[1] in {"--roster", "--person"}
@@ -55,9 +55,10 @@ def command(
         )
     app = cli.load("backfill" if has_roster else "sync")
     before = app.runtime.now() - stale_for if stale_for else None
+    selection = BackfillSelection(stale_before=before, failed=failed)
     request = RunRequest(
         kind=RunKind.BACKFILL,
-        choice=Choice(stale_before=before, failed=failed) if failed or stale_for else None,
+        selection=selection if failed or stale_for else None,
         wait_s=wait.total_seconds(),
         accept_removals=accept_removals,
     )

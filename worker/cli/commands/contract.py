@@ -74,10 +74,10 @@ def from_openapi(
     Example: `pts-worker contract from-openapi pts.json --out pts.toml`
     """
     from worker.cli.openapi import OpenApi
-    from worker.trusted_files import EVERYBODY_WRITES, read_trusted
+    from worker.trusted_files import WORLD_WRITE, read_trusted
 
     app = cli.load(None)
-    content = read_trusted(file, key="FILE", forbidden=EVERYBODY_WRITES)
+    content = read_trusted(file, key="FILE", forbidden=WORLD_WRITE)
     document = OpenApi(content, urlsplit(app.settings.api.base_url or "").path)
     contract, proposals = app.contract(), dict[str, Any]()
     paths = {"patient-safety": safety, "patient-privacy": privacy}
@@ -104,6 +104,7 @@ def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Oper
     if len(likely) == 1 or not candidates or not is_terminal:
         return likely[0] if likely else None
     candidates = candidates[:_SHOWN_MAX]
+    # On standard error, because standard output may be redirected to a file.
     for number, operation in enumerate(candidates, 1):
         click.echo(visible(f"{number:3}  {operation.name}  {operation.remark}"), err=True)
     kind = click.IntRange(0, len(candidates))
@@ -119,7 +120,7 @@ def learn_command(cli: options.Cli, *, out: Path | None) -> int:
 
     Give the identifiers of up to 100 persons with restrictions on standard input, one per line.
     Requests first pages with the contract in force, and then all pages with the proposed one.
-    Prints names of fields, their types, and the number of records that have them, never values.
+    Prints names of fields, their types, and how many records or answers have them, never values.
     An answer that `pts-worker doctor --probe` would refuse becomes an open point.
 
     Set `api.contract_file` to the file of `from-openapi` first. Exit code 65 if no answer for an
@@ -138,13 +139,14 @@ def _report(
 ) -> int:
     """Print the proposed contract or write it to a file. Then print its open points."""
     from worker.cli.toml_text import contract_toml
-    from worker.files import named_faults, write_new
+    from worker.files import convert_write_errors, write_new
 
     in_force = app.contract()
     proposed = {area: part.contract for area, part in proposals.items() if part.contract}
     text, todos = contract_toml({**in_force, **proposed}, in_force, proposals)
+    # Without a proposal, the file would only repeat the contract in force.
     if out is not None and proposed:
-        with named_faults(out):
+        with convert_write_errors(out):
             write_new(out, text.encode())
     document = {
         "file": out if proposed else None,

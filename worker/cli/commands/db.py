@@ -107,7 +107,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
     from worker.store.identity import verify_identity
     from worker.store.schema.upgrade import HEAD
     from worker.store.status import publication_at
-    from worker.trusted_files import EVERYBODY_WRITES, OTHERS_WRITE, examine_with_folder
+    from worker.trusted_files import SHARED_WRITE, WORLD_WRITE, examine_with_folder
 
     async with app.database() as store:
         if not store.is_file:
@@ -119,7 +119,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
         last = await store.read(publication_at)
         with _new(file) as copy:
             is_shared = app.settings.database.group_readable
-            forbidden = EVERYBODY_WRITES if is_shared else OTHERS_WRITE
+            forbidden = WORLD_WRITE if is_shared else SHARED_WRITE
             examine_with_folder(file, key="FILE", forbidden=forbidden)
             await _copy(store, copy)
             size = copy.stat().st_size
@@ -134,17 +134,17 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
 @contextmanager
 def _new(file: Path) -> Iterator[Path]:
     """Yield an empty file with mode 0600 and a hidden name. It gets its own name at the end."""
-    from worker.files import named_faults
+    from worker.files import convert_write_errors
 
-    with named_faults(file):
-        number, name = tempfile.mkstemp(".part", f".{file.name}.", file.parent)
+    with convert_write_errors(file):
+        descriptor, name = tempfile.mkstemp(".part", f".{file.name}.", file.parent)
         part = Path(name)
         try:
             yield part
-            os.fsync(number)
+            os.fsync(descriptor)
             file.hardlink_to(part)  # unlike a rename, it never overwrites a file
         finally:
-            os.close(number)
+            os.close(descriptor)
             part.unlink()
 
 
@@ -160,6 +160,7 @@ async def _copy(store: "Database", copy: Path) -> None:
         try:
             await driver.execute("VACUUM INTO ?", (str(copy),))
         except sqlite3.Error as error:
+            # The low byte is the primary error code.
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise worker_error(error, store.engine.url) from error
             is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL

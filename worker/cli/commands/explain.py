@@ -44,15 +44,15 @@ def command(cli: options.Cli, *, as_of: datetime | None, purpose: str | None) ->
         async with open_person(app, off_id, "explain", purpose) as (store, identity, key):
             publication = await store.read(publication_at, as_of)
             number = publication.publication_no if publication else 0
-            story = await store.read(describe_person, key, number, only_shown=as_of is not None)
+            person = await store.read(describe_person, key, number, only_shown=as_of is not None)
         return {
-            "is_known": story is not None,
+            "is_known": person is not None,
             # In a store without pseudonyms the key is the identifier, which is never printed.
-            "person_key": key if story and identity.mode == "pseudonym" else None,
+            "person_key": key if person and identity.mode == "pseudonym" else None,
             "as_of": as_of,
             "publication": publication,
-            **(story or {}),
+            **(person or {}),
         }
 
-    story = cli.run(read)
-    cli.emit(story, None if story["is_known"] else lambda: print(unknown_person(off_id)))
+    person = cli.run(read)
+    cli.emit(person, None if person["is_known"] else lambda: print(unknown_person(off_id)))

@@ -18,8 +18,6 @@ _LISTED_BELOW: Final = 20
 """With fewer failures, each gets a line even without ``--all``."""
 _KEY_SHOWN: Final = 12
 """Characters of a pseudonym, so that a line fits into 80 columns."""
-_AREAS: Final = ("patient-safety", "patient-privacy")
-
 _HEADERS: Final = ("person", "area", "kind", "attempts", "runs", "since UTC", "reason")
 
 
@@ -30,7 +28,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--all", "shows_all", is_flag=True, help="One line for each failure, however many.")
-@click.option("--area", type=click.Choice(_AREAS), metavar="AREA", help="Only this area.")
+@click.option("--area", type=click.Choice(options.AREAS), metavar="AREA", help="Only this area.")
 @click.option(
     "--kind",
     type=click.Choice([kind.value for kind in FailureKind]),
@@ -95,6 +93,7 @@ def _print(failures: Sequence["OpenFailure"], *, shows_all: bool) -> None:
 
 
 def _row(failure: "OpenFailure") -> tuple[Any, ...]:
+    # None without pseudonyms, because the key would be the identifier.
     key = failure.person_key
     return (
         failure.local_ref or (f"row {failure.person_id}" if key is None else key[:_KEY_SHOWN]),

@@ -12,7 +12,7 @@ import click
 
 from worker.cli import options
 from worker.cli.output import json_text
-from worker.files import is_missing, named_faults, write_new
+from worker.files import convert_write_errors, is_missing, write_new
 
 _CLIENT_KEY: Final = "helseid.private_jwk_file"
 _KEY_FILES: Final = {_CLIENT_KEY: "helseid.jwk.json", "privacy.pseudonym_key_file": "pseudonym.key"}
@@ -45,7 +45,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
     """
     from worker.helseid.keys import load_client_key
 
-    with named_faults(out):
+    with convert_write_errors(out):
         if out.exists():  # before the prompt. ``write_new`` checks again
             raise FileExistsError
     values = _DEFAULTS | {key: _checked(key, value) for key, (value, _) in cli.flags.items()}
@@ -56,7 +56,7 @@ def command(cli: options.Cli, *, out: Path) -> None:
     created = _make_keys(out.parent, cli.flags)
     key_file = out.parent / values[_CLIENT_KEY]
     jwk = None if is_missing(key_file) else load_client_key(key_file).public_jwk()
-    with named_faults(out):
+    with convert_write_errors(out):
         write_new(out, settings_toml(values).encode())
     document = {"file": str(out.absolute()), "made": created, "public_jwk": jwk}
     cli.emit(document, lambda: _print(out, values, document))
@@ -93,7 +93,7 @@ def _make_keys(folder: Path, flags: Mapping[str, Any]) -> list[str]:
     missing = {key: file for key, file in files.items() if is_missing(file)}
     for key, file in missing.items():
         content = new_client_key().document() if key == _CLIENT_KEY else secrets.token_bytes(32)
-        with named_faults(file):
+        with convert_write_errors(file):
             write_new(file, content)
     return [str(file.absolute()) for file in missing.values()]
 
@@ -127,6 +127,7 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     from worker.core.hosts import ENVIRONMENTS
 
     call = f"pts-worker --config {shlex.quote(str(out))}"
+    # Without an environment, the values contain the issuer themselves.
     issuer = ENVIRONMENTS.get(values.get("api.environment", ""), values).get("helseid.issuer")
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")

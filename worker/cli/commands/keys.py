@@ -9,7 +9,7 @@ import click
 from worker.cli import options
 from worker.cli.output import print_json
 from worker.errors import ConfigurationError, RefusedError
-from worker.files import is_missing, named_faults, write_new
+from worker.files import convert_write_errors, is_missing, write_new
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -45,7 +45,7 @@ def new(*, out: Path) -> None:
     from worker.helseid.keys import new_client_key
 
     key = new_client_key()
-    with named_faults(out):
+    with convert_write_errors(out):
         write_new(out, key.document())
     print_json({"file": out, "public_jwk": key.public_jwk(), "next": _NEXT})
 
@@ -103,7 +103,7 @@ def pseudonym(*, out: Path) -> None:
 
     Example: `pts-worker keys pseudonym --out pseudonym.key`
     """
-    with named_faults(out):
+    with convert_write_errors(out):
         write_new(out, secrets.token_bytes(32))
     print_json({"file": out})
 

@@ -71,7 +71,7 @@ def command(
     app = cli.load("report")
     api, client = app.settings.api, app.settings.helseid
     organisation = client.organization_child or client.organization_parent
-    is_made_up = is_rehearsal(api.environment, api.base_url)
+    is_synthetic = is_rehearsal(api.environment, api.base_url)
 
     async def write() -> "ReportFacts":
         async with app.database() as store:
@@ -86,7 +86,7 @@ def command(
                 in_language=language,
                 min_cell=min_cell,
                 cohort=cohort,
-                source=Source(stored.service or "", organisation or "", is_made_up),
+                source=Source(stored.service or "", organisation or "", is_synthetic),
             )
 
     facts = cli.run(write)

@@ -69,11 +69,11 @@ _PORT = click.IntRange(0, 65_535)
     help="The contract with PTS to follow. Default: the program's own.",
 )
 @click.pass_obj
-def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chosen: Any) -> None:
+def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **values: Any) -> None:
     """Serve the stand-ins until stopped.
 
     Args:
-        chosen: further fields of ``SandboxOptions``, each an option of that name.
+        values: further fields of ``SandboxOptions``, each an option of that name.
     """
     from worker.sandbox.serve import serve_forever, write_setup
     from worker.sandbox.world import SandboxOptions
@@ -91,8 +91,9 @@ def command(cli: options.Cli, /, *, folder: Path, contract: Path | None, **chose
         cli.emit({"sandbox": served}, lambda: _print(served))
 
     try:
-        chosen["contract"] = str(contract.resolve()) if contract else ""
-        serve_forever(write_setup(folder, SandboxOptions(**chosen)), ready)
+        # Absolute, because relative paths in the configuration start at its folder.
+        values["contract"] = str(contract.resolve()) if contract else ""
+        serve_forever(write_setup(folder, SandboxOptions(**values)), ready)
     except (OSError, ValueError) as error:
         problem = str(error)
         if isinstance(error, OSError):

@@ -36,7 +36,7 @@ def command(cli: options.Cli, *, now: bool) -> None:
     from worker.cli.run_command import RunWatch, observed_run, stoppable
     from worker.cli.run_sync import RunRequest
     from worker.scheduler import Schedule
-    from worker.telemetry import Board
+    from worker.telemetry import Gauges
 
     cli.keeps_code = True  # a closed standard output must not end a schedule with an error
     app = cli.load("sync")
@@ -46,30 +46,30 @@ def command(cli: options.Cli, *, now: bool) -> None:
     settings, watch = app.settings.schedule, RunWatch(app.runtime.monotonic)
 
     async def work(stop: "anyio.Event") -> None:
-        board = Board()
+        gauges = Gauges()
 
         async def run_once() -> "RunReport":
-            report = await observed_run(app, RunRequest(), stop=stop, watch=watch, board=board)
+            report = await observed_run(app, RunRequest(), stop=stop, watch=watch, gauges=gauges)
             if cli.as_json:
                 print_json({"run": report})
             return report
 
         async def begin() -> "RunReport | None":
             async with app.database(stop=stop) as store:
-                board.post(await _known_metrics(store))  # no gap after a restart
+                gauges.update(await _known_metrics(store))  # no gap after a restart
                 is_due = now or await run_to_continue(app, store)
             return await run_once() if is_due else None
 
         cron, zone = settings.cron, settings.timezone
         schedule = Schedule(run_once, cron=cron, timezone=zone, runtime=app.runtime)
-        with board.served(app.settings.telemetry.http_listen):
+        with gauges.served(app.settings.telemetry.http_listen):
             await schedule.run(stop, begin)
 
     cli.run(lambda: stoppable(work, lambda: watch.report(app.runtime)))
 
 
 async def _known_metrics(store: "Database") -> "list[Sample]":
-    """Return metrics of the published state and of the last full run.
+    """Return metrics of the published state and of the last full publication.
 
     Raises:
         WorkerError: the database cannot be used.

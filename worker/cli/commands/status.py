@@ -50,7 +50,7 @@ _DEPARTED: Final = (
 def command(cli: options.Cli, *, max_age: timedelta | None, runs: int, departed: bool) -> int:
     """Show recent runs, snapshot age and failures.
 
-    The age of the snapshot is counted from the last published full run, which read all persons.
+    The age of the snapshot is counted from the last full publication, by a run over all persons.
     Readers see the last publication, which is newer if a backfill ran later.
 
     If the last run was withheld, the output ends with examples of the restrictions that it would
@@ -113,7 +113,7 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
 
 
 def _freshness(last: "RunFacts | None", now: datetime, max_age: timedelta | None) -> dict[str, Any]:
-    """Return the last published full run, and its age."""
+    """Return the last full publication, and its age."""
     age = now - last.published_at if last and last.published_at else None
     is_fresh = None
     if max_age is not None:
@@ -147,7 +147,7 @@ def _print(status: Mapping[str, Any]) -> None:
     last, open_run = status["last_publication"], status["open_run"]
     print_document(
         {
-            "last full run": _freshness_text(status["freshness"]),
+            "last full publication": _freshness_text(status["freshness"]),
             "last publication": last
             and f"no {last.publication_no} (run {last.run_id}, {last.kind}), "
             f"{instant(last.published_at)}",
@@ -186,6 +186,7 @@ def _print_runs(runs: Sequence["RunFacts"]) -> None:
             print(f"run {run.run_id}: {run.reason}")
         if not_sent := run.totals["persons_not_sent"]:
             print(f"run {run.run_id}: {counted(not_sent, 'person')} not sent (H-numbers)")
+        # Later runs have read the persons of an earlier withheld run again.
         if run is runs[0] and run.exit_code == ExitCode.WITHHELD and run.finished_at:
             worked = span((run.finished_at - run.started_at).total_seconds())
             requests = run.totals["requests"]
@@ -233,5 +234,5 @@ def _unit_status(freshness: Mapping[str, Any]) -> str:
         return "there is no copy yet: no full run has been published"
     if freshness["is_fresh"] is False:
         limit = span(freshness["max_age_s"])
-        return f"the copy is older than {limit}; last full run {_age_text(freshness)}"
-    return f"last full run {_age_text(freshness)}"
+        return f"the copy is older than {limit}; last full publication {_age_text(freshness)}"
+    return f"last full publication {_age_text(freshness)}"

@@ -31,7 +31,7 @@ from worker.store.schema.tables import FAILED, draft, draft_area, person, person
 log = structlog.get_logger(__name__)
 
 
-class Choice(Value, frozen=True, kw_only=True):
+class BackfillSelection(Value, frozen=True, kw_only=True):
     """Selects the areas that a backfill reads, for each person on the roster.
 
     Attributes:
@@ -43,11 +43,11 @@ class Choice(Value, frozen=True, kw_only=True):
     failed: bool = False
 
     def includes(self, confirmed_at: datetime | None, *, is_failed: bool) -> bool:
-        """Whether the choice includes an area with this confirmation time and failure state."""
-        is_chosen = self.failed and is_failed
+        """Whether the selection includes an area with this confirmation time and failure state."""
+        is_selected = self.failed and is_failed
         if self.stale_before is None:
-            return is_chosen
-        return is_chosen or confirmed_at is None or confirmed_at < self.stale_before
+            return is_selected
+        return is_selected or confirmed_at is None or confirmed_at < self.stale_before
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class RunStore:
     lease: Lease
     handle: RunHandle
     confirm: Confirm
-    choice: Choice | None = None
+    selection: BackfillSelection | None = None
 
     @property
     def database(self) -> Database:
@@ -114,11 +114,13 @@ class RunStore:
         if person_keys:
             await self.lease.write(self._write_not_sent, person_keys)
 
-    async def chosen_areas(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+    async def selected_areas(
+        self, person_keys: Sequence[str]
+    ) -> Mapping[str, frozenset[str]] | None:
         """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
-        if self.choice is None:
+        if self.selection is None:
             return None
-        return await self.database.read(_chosen_of, person_keys, choice=self.choice)
+        return await self.database.read(_selected_areas, person_keys, selection=self.selection)
 
     async def write_reads(
         self, batch: Sequence[PersonRead], *, pass_number: int = 1
@@ -183,7 +185,7 @@ class RunStore:
         A backfill does not read them, because they may not be on the roster. 0 unless this run
         reads failures.
         """
-        if self.choice is None or not self.choice.failed:
+        if self.selection is None or not self.selection.failed:
             return 0
         return await self.database.read(_unknown_failures, self.handle.areas)
 
@@ -244,8 +246,8 @@ async def _new_persons(connection: AsyncConnection, run_id: int) -> int:
     return int((await connection.execute(new)).scalar_one())
 
 
-async def _chosen_of(
-    connection: AsyncConnection, person_keys: Sequence[str], *, choice: Choice
+async def _selected_areas(
+    connection: AsyncConnection, person_keys: Sequence[str], *, selection: BackfillSelection
 ) -> Mapping[str, frozenset[str]]:
     """The areas of these persons that a backfill reads. An unknown person is stale."""
     is_requested = is_any_of(connection.dialect.name, person.c.person_key, "person_keys")
@@ -263,7 +265,7 @@ async def _chosen_of(
         key: frozenset(
             area.name
             for area in AREAS
-            if choice.includes(
+            if selection.includes(
                 confirmed.get((key, area.name)), is_failed=(key, area.name) in failed
             )
         )
@@ -296,7 +298,7 @@ async def open_run_store(
     areas: Sequence[str],
     terms: str,
     continue_within: timedelta,
-    choice: Choice | None = None,
+    selection: BackfillSelection | None = None,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> RunStore:
     """Resume or start a run, delete the drafts of ended runs, and open the run's store.
@@ -311,4 +313,4 @@ async def open_run_store(
     await delete_garbage(lease)
     answered, with_record = await lease.database.read(answered_areas, run_id=handle.run_id)
     handle = replace(handle, answered=answered, answered_with_record=with_record)
-    return RunStore(lease=lease, handle=handle, confirm=confirm, choice=choice)
+    return RunStore(lease=lease, handle=handle, confirm=confirm, selection=selection)
