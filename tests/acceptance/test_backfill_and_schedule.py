@@ -6,9 +6,18 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation
+from tests.support.program import Installation, calls
 from tests.support.raw_server import http
-from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, persons, safety
+from tests.support.standin import (
+    PRIVACY,
+    SAFETY,
+    Standin,
+    off_id_of,
+    person,
+    persons,
+    ref_of,
+    safety,
+)
 from tests.support.standin import standin as serve
 
 PERSONS = 12
@@ -104,12 +113,20 @@ def test_a_person_on_no_roster(standin: Standin, worker: Installation) -> None:
     assert reasons[0].startswith("1 new person, not yet on the roster of a full run")
 
 
-def test_an_interrupted_backfill_keeps_its_code(standin: Standin, worker: Installation) -> None:
-    """The next backfill abandons it, and `status` still shows why it ended."""
+@pytest.mark.parametrize("command", ["backfill --failed", "sync"])
+def test_an_interrupted_backfill_keeps_its_code(
+    standin: Standin, worker: Installation, command: str
+) -> None:
+    """The next run abandons it and continues nothing. `status` still shows why it ended."""
     words = ("backfill", "--person", "-", "--set", "helseid.issuer=http://127.0.0.1:9")
     failed = worker.run(*words, stdin=f"{off_id_of(1)}\n".encode())
-    assert worker.run("backfill", "--failed").code == 0
-    assert (failed.code, worker.store.runs()[1]) == (69, ("abandoned", 69))
+    before = worker.run("status").document
+    assert (before["open_run"], before["runs"][0]["status"]) == (None, "interrupted")
+    following = worker.run(*command.split())
+    assert (following.code, following.run["continued"]) == (0, False)
+    after = worker.run("status").document["runs"][1]
+    assert (failed.code, after["status"], after["exit_code"]) == (69, "abandoned", 69)
+    assert after["reason"] == before["runs"][0]["reason"] != ""
 
 
 @pytest.mark.parametrize(
@@ -183,13 +200,22 @@ def test_a_killed_backfill_of_failures(standin: Standin, worker: Installation) -
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
     """A backfill that would close very much is withheld as well, until a person accepts it.
 
-    A `sync` accepts nothing of it.
+    `status` names the command to repeat, and `failures` also lists its failed reads. A `sync`
+    accepts nothing of it.
     """
     before = worker.store.ids()
     standin.everybody = lambda _: http([])
+    for number in (5, 6):
+        standin.script[off_id_of(number), SAFETY] = lambda _: http(b"{}")
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
+    failures, shown = calls(worker, "failures list --json", "status")
+    runs = {each["local_ref"]: each["runs"] for each in failures.document["failures"]}
+    assert runs == {ref_of(off_id_of(5)): 2, ref_of(off_id_of(6)): 1}
+    assert "Another `backfill` reads its persons again" in shown.out
+    assert "restrictions would be removed, for example" in shown.out
+    standin.script.clear()
     assert worker.sync("--accept-removals").code == 5
     assert worker.store.ids() == before
     accepted = worker.run("backfill", "--person", "-", "--accept-removals", stdin=text)
