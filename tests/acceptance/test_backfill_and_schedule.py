@@ -80,7 +80,7 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
     assert worker.store.one(failing) == 0
     standin.asked.clear()
     again = worker.run("backfill", "--failed")
-    assert (again.code, standin.asked) == (0, [])
+    assert (again.code, standin.asked, again.run["totals"]["persons_total"]) == (0, [], 0)
     assert (
         again.run["status"],
         again.run["reasons"],
@@ -149,7 +149,8 @@ def test_failures_of_a_withheld_first_night(
         f"{PERSONS // 2} open failures of persons that were never published",
         "run `pts-worker sync`, which reads all persons",
     ]
-    assert worker.store.runs() == [("withheld", 5), ("abandoned", 2)]
+    assert worker.run("backfill", "--failed", "--area", PRIVACY).code == 0, "no such failure"
+    assert worker.store.runs() == [("withheld", 5), ("abandoned", 2), ("abandoned", 0)]
     assert worker.sync().code == 0
 
 
@@ -221,6 +222,7 @@ def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) ->
     accepted = worker.run("backfill", "--person", "-", "--accept-removals", stdin=text)
     assert accepted.code == 0, accepted.out
     assert worker.store.ids() == set()
+    assert "Another `" not in worker.call("status").out
 
 
 IN_JANUARY = ("--cron", "0 0 1 1 *")

@@ -189,6 +189,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
+    assert "No run published" not in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
     assert (len(table), table[0][0]) == (9, "7 April 2026")  # the newest first
