@@ -117,15 +117,20 @@ def test_a_person_on_no_roster(standin: Standin, worker: Installation) -> None:
 def test_an_interrupted_backfill_keeps_its_code(
     standin: Standin, worker: Installation, command: str
 ) -> None:
-    """The next run abandons it and continues nothing. `status` still shows why it ended."""
-    words = ("backfill", "--person", "-", "--set", "helseid.issuer=http://127.0.0.1:9")
-    failed = worker.run(*words, stdin=f"{off_id_of(1)}\n".encode())
+    """It begins anew, and says so. The next run abandons it and continues nothing.
+
+    `status` still shows why it ended.
+    """
+    text = "\n".join(standin.people).encode()
+    failed = held_run(standin, worker, "backfill", "--person", "-", answers=3, stdin=text).stop()
+    assert "start the backfill again" in failed.out + failed.err
+    assert "continues" not in failed.out + failed.err
     before = worker.run("status").document
     assert (before["open_run"], before["runs"][0]["status"]) == (None, "interrupted")
     following = worker.run(*command.split())
     assert (following.code, following.run["continued"]) == (0, False)
     after = worker.run("status").document["runs"][1]
-    assert (failed.code, after["status"], after["exit_code"]) == (69, "abandoned", 69)
+    assert (failed.code, after["status"], after["exit_code"]) == (75, "abandoned", 75)
     assert after["reason"] == before["runs"][0]["reason"] != ""
 
 
@@ -168,15 +173,6 @@ def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     )
     assert worker.run("backfill", "--stale-for", "1h", "--area", PRIVACY).code == 0
     assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}
-
-
-def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
-    """It says so, and that nothing was published; no `sync` continues it."""
-    text = "\n".join(standin.people).encode()
-    ended = held_run(standin, worker, "backfill", "--person", "-", answers=3, stdin=text).stop()
-    assert ended.code == 75, ended.err
-    assert "start the backfill again" in ended.out + ended.err
-    assert "continues" not in ended.out + ended.err
 
 
 @pytest.mark.promise("3")
