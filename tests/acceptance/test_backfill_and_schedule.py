@@ -6,9 +6,18 @@ import pytest
 
 from tests.support.held import held_run
 from tests.support.made_databases import MakeDatabase
-from tests.support.program import Installation
+from tests.support.program import Installation, calls
 from tests.support.raw_server import http
-from tests.support.standin import PRIVACY, SAFETY, Standin, off_id_of, person, persons, safety
+from tests.support.standin import (
+    PRIVACY,
+    SAFETY,
+    Standin,
+    off_id_of,
+    person,
+    persons,
+    ref_of,
+    safety,
+)
 from tests.support.standin import standin as serve
 
 PERSONS = 12
@@ -71,7 +80,7 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
     assert worker.store.one(failing) == 0
     standin.asked.clear()
     again = worker.run("backfill", "--failed")
-    assert (again.code, standin.asked) == (0, [])
+    assert (again.code, standin.asked, again.run["totals"]["persons_total"]) == (0, [], 0)
     assert (
         again.run["status"],
         again.run["reasons"],
@@ -104,12 +113,25 @@ def test_a_person_on_no_roster(standin: Standin, worker: Installation) -> None:
     assert reasons[0].startswith("1 new person, not yet on the roster of a full run")
 
 
-def test_an_interrupted_backfill_keeps_its_code(standin: Standin, worker: Installation) -> None:
-    """The next backfill abandons it, and `status` still shows why it ended."""
-    words = ("backfill", "--person", "-", "--set", "helseid.issuer=http://127.0.0.1:9")
-    failed = worker.run(*words, stdin=f"{off_id_of(1)}\n".encode())
-    assert worker.run("backfill", "--failed").code == 0
-    assert (failed.code, worker.store.runs()[1]) == (69, ("abandoned", 69))
+@pytest.mark.parametrize("command", ["backfill --failed", "sync"])
+def test_an_interrupted_backfill_keeps_its_code(
+    standin: Standin, worker: Installation, command: str
+) -> None:
+    """It begins anew, and says so. The next run abandons it and continues nothing.
+
+    `status` still shows why it ended.
+    """
+    text = "\n".join(standin.people).encode()
+    failed = held_run(standin, worker, "backfill", "--person", "-", answers=3, stdin=text).stop()
+    assert "start the backfill again" in failed.out + failed.err
+    assert "continues" not in failed.out + failed.err
+    before = worker.run("status").document
+    assert (before["open_run"], before["runs"][0]["status"]) == (None, "interrupted")
+    following = worker.run(*command.split())
+    assert (following.code, following.run["continued"]) == (0, False)
+    after = worker.run("status").document["runs"][1]
+    assert (failed.code, after["status"], after["exit_code"]) == (75, "abandoned", 75)
+    assert after["reason"] == before["runs"][0]["reason"] != ""
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,8 @@ def test_failures_of_a_withheld_first_night(
         f"{PERSONS // 2} open failures of persons that were never published",
         "run `pts-worker sync`, which reads all persons",
     ]
-    assert worker.store.runs() == [("withheld", 5), ("abandoned", 2)]
+    assert worker.run("backfill", "--failed", "--area", PRIVACY).code == 0, "no such failure"
+    assert worker.store.runs() == [("withheld", 5), ("abandoned", 2), ("abandoned", 0)]
     assert worker.sync().code == 0
 
 
@@ -150,15 +173,6 @@ def test_what_is_stale(standin: Standin, worker: Installation) -> None:
     )
     assert worker.run("backfill", "--stale-for", "1h", "--area", PRIVACY).code == 0
     assert set(standin.asked) == {(off_id, PRIVACY) for off_id in standin.people}
-
-
-def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
-    """It says so, and that nothing was published; no `sync` continues it."""
-    text = "\n".join(standin.people).encode()
-    ended = held_run(standin, worker, "backfill", "--person", "-", answers=3, stdin=text).stop()
-    assert ended.code == 75, ended.err
-    assert "start the backfill again" in ended.out + ended.err
-    assert "continues" not in ended.out + ended.err
 
 
 @pytest.mark.promise("3")
@@ -183,18 +197,28 @@ def test_a_killed_backfill_of_failures(standin: Standin, worker: Installation) -
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
     """A backfill that would close very much is withheld as well, until a person accepts it.
 
-    A `sync` accepts nothing of it.
+    `status` names the command to repeat, and `failures` also lists its failed reads. A `sync`
+    accepts nothing of it.
     """
     before = worker.store.ids()
     standin.everybody = lambda _: http([])
+    for number in (5, 6):
+        standin.script[off_id_of(number), SAFETY] = lambda _: http(b"{}")
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
+    failures, shown = calls(worker, "failures list --json", "status")
+    runs = {each["local_ref"]: each["runs"] for each in failures.document["failures"]}
+    assert runs == {ref_of(off_id_of(5)): 2, ref_of(off_id_of(6)): 1}
+    assert "Another `backfill` reads its persons again" in shown.out
+    assert "restrictions would be removed, for example" in shown.out
+    standin.script.clear()
     assert worker.sync("--accept-removals").code == 5
     assert worker.store.ids() == before
     accepted = worker.run("backfill", "--person", "-", "--accept-removals", stdin=text)
     assert accepted.code == 0, accepted.out
     assert worker.store.ids() == set()
+    assert "Another `" not in worker.call("status").out
 
 
 IN_JANUARY = ("--cron", "0 0 1 1 *")

@@ -85,7 +85,10 @@ def test_a_backup_in_mid_run_is_copied_back(
 
 
 def test_what_is_not_sound_is_not_copied(worker: Installation, tmp_path: Path) -> None:
-    """Another key, a file that is cut, or no database: 78, and no file is left."""
+    """Another key, a file that is cut, or no database: 78, and no file is left.
+
+    Nor a copy into a folder in which others can put another one.
+    """
     key = worker.settings["privacy"]["pseudonym_key_file"]
     other = tmp_path / "other.key"
     other.write_bytes(bytes(range(32)))
@@ -99,6 +102,9 @@ def test_what_is_not_sound_is_not_copied(worker: Installation, tmp_path: Path) -
     worker.store.path.write_text("off_id\n")
     assert "is not a SQLite database" in not_saved(worker)
     worker.store.path.write_bytes(content)
+    (worker.folder / "backups").chmod(0o770)
+    assert "its group can write" in not_saved(worker)
+    (worker.folder / "backups").chmod(0o700)
     save_to(worker, worker.folder / "backups" / "pts.db")
 
 

@@ -67,6 +67,7 @@ def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: 
             "",
             row("export --view access --view daily", None, None),
         ),
+        ("export --out changes --since 1", "", row("export --since 1", None, None)),
         ("status", "", []),
         # The person is gone by the time that the view is read.
         ("erase --purpose 'case 19'", off_id, row("erase", None, "case 19")),
@@ -81,7 +82,7 @@ def test_each_command_leaves_a_row(standin: Standin, sqlite_url: str, tmp_path: 
     assert commands[-1] == ("report --min-cell 5 --cohort 'Øst 2'",)
 
     kept = worker.store.rows("SELECT * FROM access_log")
-    assert len(kept) == 10
+    assert len(kept) == 11
     secrets = off_id, STRANGER, key, stranger
     assert [secret for secret in secrets if secret in str(kept)] == []
     # It is about those who use the program: it is exported only where it is named.

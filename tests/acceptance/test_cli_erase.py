@@ -83,6 +83,7 @@ def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: st
     assert twice.out.endswith("; nothing was erased\n")
     assert "nothing was erased: try again when the run has ended" in held.message
     assert (stranger.document["is_known"], stranger.document["rows"]) == (False, {})
+    assert (stranger.document["next"], erased.document["is_rewritten"]) == (None, store.is_sqlite)
     assert "the next sync reads them again" in erased.out
     again = worker.sync()
     assert (again.code, again.run["totals"]["rows_opened"]) == (0, 2)

@@ -61,9 +61,11 @@ def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url:
     for off_id in people[:12]:
         without = [{**standin.people[off_id][SAFETY][0], "patientSafetyObject": None}]
         standin.people[off_id][SAFETY] = without
-    for off_id in people[:11]:
+    for off_id in people[:8]:
         standin.script[off_id, PRIVACY] = lambda _: http({}, status="400 Bad Request")
     assert worker.sync("--set", "sync.first_min_completeness=0").code == 3
+    long_ago = "UPDATE person_area SET failing_since = '2026-01-02T03:04:05.000000+00:00' WHERE"
+    worker.store.rows(f"{long_ago} person_id = 3 AND area = '{SAFETY}'")
     many, every, some, none, listed = calls(
         worker,
         "failures list",
@@ -78,10 +80,12 @@ def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url:
     place = f"{reason} (at [].patientSafetyObject.person.offId)"
     assert counts == [
         ["patient-safety", "contract", place, "12"],
-        ["patient-privacy", "rejected", "status 400", "11"],
+        ["patient-privacy", "rejected", "status 400", "8"],
     ]
+    assert [row[3] == "2026-01-02 03:04" for row in rows] == [True, False]
     assert (len(many.out.splitlines()), "--all" in many.out) == (5, True)
-    assert [len(ended.out.splitlines()) for ended in (every, some)] == [5 + 23, 4 + 11]
+    assert [len(ended.out.splitlines()) for ended in (every, some)] == [5 + 20, 4 + 8]
+    assert every.out.count("2026-01-02 03:04") == 2, "of the group and of the person"
     assert none.out == "failures: none\n"
     assert {one["kind"] for one in listed.document["failures"]} == {"contract"}
     assert len(listed.document["failures"]) == 12

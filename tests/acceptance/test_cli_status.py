@@ -152,12 +152,17 @@ def test_departed_persons_are_listed_until_they_are_erased(worker: Installation,
     roster.write_text("\n".join([header, *rest]), encoding="utf-8")
     worker.configure(roster={"path": str(roster)})
     assert [worker.sync().code for _ in range(2)] == [0, 0]
-    listed, text, runs = calls(
-        worker, "status --departed --json", "status --departed", "status --runs 2 --json"
+    listed, text, runs, explained = calls(
+        worker,
+        "status --departed --json",
+        "status --departed",
+        "status --runs 2 --json",
+        ("explain --json", gone[:11]),
     )
     (person,) = listed.document["departed"]
     assert person["local_ref"] == gone.split(",")[1]
     assert person["departed_at"] == runs.document["runs"][0]["published_at"]
+    assert person["departed_at"] == explained.document["departed_at"]
     assert person["local_ref"] in text.out
     assert person["departed_at"][:19].replace("T", " ") in text.out
     assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out

@@ -138,6 +138,8 @@ def test_a_value_that_everybody_loses(standin, tmp_path, database_url):
     ended = worker.sync()
     assert (ended.code, worker.store.current()) == (5, before), ended.story()
     assert "90 of 180 open restrictions of 30 persons would lose a value" in ended.run["reasons"][0]
+    (area,) = worker.run("status").document["withheld"]["areas"]
+    assert (area["removed"], area["lost"], len(area["examples"])) == (0, 90, 5)
 
 
 @pytest.mark.promise("9")

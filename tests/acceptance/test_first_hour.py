@@ -131,6 +131,7 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
         f"{Path.cwd()}/{name}" for name in ("helseid.jwk.json", "pseudonym.key")
     ]
     keys = [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]
+    assert len(keys[1]) == 32
     text = said(capsys, "init", "--out", "other.toml", code=0)
     assert " created" not in text
     assert keys == [Path(name).read_bytes() for name in ("helseid.jwk.json", "pseudonym.key")]

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,11 @@ def test_a_backup_can_be_restored_and_the_newest_stay(
     by_hand = [folder / "pts-2025-12-31.db", folder / "notes.txt"]
     for path in (*older, *by_hand):
         path.touch()
-    assert execute(worker, backup) == 0
+    assert execute(worker, backup, TZ="JST-9") == 0
     found = sorted(folder.glob("nightly-*.db"))
     assert found[:-1] == older[4:]
+    made_at = datetime.strptime(f"{found[-1].stem}+0000", "nightly-%Y-%m-%dT%H%M%SZ%z")
+    assert datetime.now(UTC) - made_at < timedelta(hours=1), "the Z of the name is UTC"
     assert (len(found), oct(found[-1].stat().st_mode & 0o777)) == (KEPT, "0o600")
     assert all(path.exists() for path in by_hand), "only its own files are counted and removed"
 

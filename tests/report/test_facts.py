@@ -20,6 +20,7 @@ from tests.support.report.stores import (
 )
 from tests.support.store_world import world_on
 from worker.core.model import RunKind
+from worker.core.run import RunProgress
 from worker.errors import ExitCode, UsageError
 from worker.report.facts import read_facts
 from worker.report.figures import Amount, CodeKey, SnapshotState
@@ -159,10 +160,28 @@ async def test_a_copy_is_old_after_a_missed_night(sqlite_url):
     """From 26 hours on: a day, and two hours for a run that took longer."""
     async with world_on(sqlite_url, our_clock=True) as world:
         await world.publish(seen(world, 1))
+        nothing_to_read = (await world.begin(RunKind.BACKFILL)).store
+        await nothing_to_read.abandon(ExitCode.OK, "nothing to read", RunProgress())
+        assert (await facts_of(world)).latest.run_id == 1, "an abandoned run changes nothing"
         published_at = (await facts_of(world)).published.published_at
         for hours, state in (25.9, SnapshotState.COMPLETE), (26.1, SnapshotState.OLD):
             now = published_at + timedelta(hours=hours)
             assert (await read_facts(world.database.read, now=now)).state == state
+
+
+@pytest.mark.parametrize(
+    ("days", "is_compared", "shown"),
+    [(29, False, 2), (30, True, 2), (37, True, 2), (38, False, 2), (91, False, 2), (92, False, 1)],
+)
+async def test_how_far_the_report_looks_back(sqlite_url, days, is_compared, shown):
+    """The last night is compared with one 30 to 37 days before; the trend has 92 days."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        world.fake.advance(43_200)  # to noon, as a day in the spring has 23 hours
+        await world.publish(seen(world, 1))
+        world.fake.advance(days * 86_400)
+        await world.publish(seen(world, 1))
+        facts = await facts_of(world)
+    assert (facts.then is not None, len(facts.nights)) == (is_compared, shown)
 
 
 async def test_what_stands_for_telemetry(sqlite_url):

@@ -190,6 +190,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
+    assert "No run published" not in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
     assert (len(table), table[0][0]) == (9, "7 April 2026")  # the newest first
@@ -242,16 +243,20 @@ async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
 
 
 async def test_the_week_shows_expired_restrictions(sqlite_url, tmp_path):
-    """A delay that ends this week and stays in PTS is expired; one that ended last week is not."""
+    """A delay that ends this week and stays in PTS is expired.
+
+    One that ended last week is not, and one that was new after its end was never in effect.
+    """
     async with world_on(sqlite_url) as world:
         delays = [
-            safety(f"s{days}", "NORU", world.fake.now() + timedelta(days=days)) for days in (1, 9)
+            safety(f"s{days}", "NORU", world.fake.now() + timedelta(days=days))
+            for days in (1, 9, 10)
         ]
-        for _ in range(4):
-            await world.publish(seen(world, 1, *delays), limits=ANY)
+        for count in (2, 2, 2, 3):
+            await world.publish(seen(world, 1, *delays[:count]), limits=ANY)
             world.fake.advance(4 * 86_400)
         page, _ = await report_of(world, tmp_path / "r.html")
-    assert table_of(page, "Restrictions, by group") == [["Access delayed", "0", "0", "0", "1"]]
+    assert table_of(page, "Restrictions, by group") == [["Access delayed", "1", "0", "0", "1"]]
 
 
 @pytest.mark.promise("8")

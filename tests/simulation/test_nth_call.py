@@ -49,6 +49,18 @@ def test_no_write_gets_past_another_holder():
         try_point(point)
 
 
+@pytest.mark.promise("4")
+def test_a_run_that_writes_seldom_keeps_its_lease():
+    """At one request in 100 s nothing is written for longer than the lease: it is renewed."""
+    with changed_world() as stage:
+        left_s = list[float]()
+        stage.limit(requests_per_second=0.01)
+        stage.before_write = lambda _: left_s.append(stage.lease_ends_in_s())
+        assert stage.play(accepts=True).code == 0
+        held_s = left_s[1:]
+        assert min(held_s) > stage.settings.lease.ttl_s / 2, held_s
+
+
 @pytest.mark.parametrize("most", [FEW, pytest.param(1_000, marks=pytest.mark.nightly)])
 def test_killed_while_it_publishes(most):
     """Before the COMMIT nothing is published, after it everything; drafts go with the next run."""

@@ -6,9 +6,14 @@ from tests.support.report.stores import ANY, key_of
 from tests.support.store_world import failed, read, world_on
 from worker.core.model import RunKind
 from worker.core.run import RunProgress
-from worker.errors import WithheldError
-from worker.store.persons import list_failures
-from worker.store.status import departed_persons, read_published_state, withheld_run
+from worker.errors import FailureKind, WithheldError
+from worker.store.persons import describe_person, list_failures
+from worker.store.status import (
+    area_staleness,
+    departed_persons,
+    read_published_state,
+    withheld_run,
+)
 
 
 async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(database_url):
@@ -25,8 +30,10 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
         attempt = await world.begin()
         await attempt.write(
             failed(world, "aaaa"), failed(world, "bbbb"), read(world, "cccc", "y"),
-            failed(world, "dddd"),
+            failed(world, "dddd", FailureKind.CONTRACT),
         )  # fmt: skip
+        counts = [(one.kind, one.persons) for one in await attempt.store.failures()]
+        assert counts == [("transient", 2), ("contract", 1)], "most frequent first"
         database = world.database
         found = {one.person_key: one.runs for one in await database.read(list_failures)}
         assert found == {"aaaa": 1, "bbbb": 2, "dddd": 1}
@@ -61,6 +68,8 @@ async def test_who_is_named_to_people(sqlite_url, identity, lengths):
         database = world.database
         state = await read_published_state(database.read)
         assert (state.persons_stale, state.persons_known) == (1, 9)
+        gaps = [(gap.persons, gap.stale) for gap in await database.read(area_staleness)]
+        assert gaps == [(8, 1), (8, 0)]
         failures = await database.read(list_failures)
         departed = await database.read(departed_persons)
         assert (len(failures), len(departed)) == (1, 1)
@@ -86,6 +95,17 @@ async def test_the_longest_departed_person_is_first(sqlite_url):
             await world.publish(*everyone[:count], limits=ANY)
         departed = await world.database.read(departed_persons)
         assert [each.local_ref for each in departed] == ["R-c", "R-b"]
+
+
+async def test_the_oldest_restriction_of_a_person_is_first(sqlite_url):
+    """By the publication that opened it, and then by its id."""
+    async with world_on(sqlite_url) as world:
+        await world.publish(read(world, "a", "y"))
+        await world.publish(read(world, "a", "y", "z", "x"))
+        story = await world.database.read(describe_person, "a", 2)
+        assert story is not None
+        ids = [each["restriction_id"] for each in story["areas"][0]["restrictions"]]
+        assert ids == ["y", "x", "z"]
 
 
 async def test_labels_of_a_list_without_any(sqlite_url):

@@ -127,9 +127,10 @@ async def test_a_run_that_makes_progress_goes_on(sqlite_url):
             await attempt.write(read(world, key, f"{key}1"))
             await attempt.interrupt()
         attempt = await start(world, after_s=11 * HOUR_S)
-        assert attempt.handle.run_id == 1
-        await attempt.store.drafts([person_named("a", ref="new")], pass_number=1)
+        ended = "SELECT run_id, exit_code, reason, finished_at FROM run"
+        assert await world.rows(ended) == [(1, None, None, None)], "not how the last start ended"
+        await attempt.store.drafts([person_named("a", ref="new", cohort="Nord")], pass_number=1)
         await attempt.write(read(world, "a", "a1", ref="a second line of the same roster"))
         assert await attempt.publish(is_full_roster=False) == ExitCode.OK
-        assert ("new",) in await world.rows("SELECT local_ref FROM person")
+        assert ("new", "Nord") in await world.rows("SELECT local_ref, cohort FROM person")
         assert {row[0] for row in await world.current()} == set("abcd")

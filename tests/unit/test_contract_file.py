@@ -76,6 +76,10 @@ def test_what_is_left_out_is_strict():
             "patient-safety.volatile: remove cause",
         ),
         ("columns = {delay_days = 'd'}\nvolatile = ['delay_days']", "remove delay_days"),
+        (
+            "[patient-privacy]\npath='/'\nvolatile=['time_ranges']\ncolumns={time_ranges='t'}",
+            "patient-privacy.volatile: remove time_ranges",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_place(line, fault):

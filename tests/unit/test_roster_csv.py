@@ -64,6 +64,7 @@ async def test_other_encodings(tmp_path, encoding):
         (f'"{A}"\n168583 99649\n168583-99649\n', [(A, None)] * 3),
         (f"{A}\r{B}\r{A}\r", [(A, None), (B, None), (A, None)]),
         (f"off_id,local_ref\n{A}\n", [(A, None)]),
+        (f"off_id,local_ref\n{A},{'r' * 200}\n", [(A, "r" * 200)]),
     ],
 )
 async def test_reads(tmp_path, content, expected):
@@ -95,10 +96,11 @@ async def test_reads_cohorts(tmp_path, content, expected, unknown):
     ("line", "problem"),
     [
         (f"{B},x,{'c' * 201}", "cohort is longer than 200 characters"),
-        (f"{B},x,a\x00b", "cohort contains control characters"),
+        (f"{B},x,a\x7fb", "cohort contains control characters"),
         ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
         (" ,x", "the identifier is empty"),
         (f"p1,{B},x", "the identifier must be 11 digits; other characters were found; local_ref"),
+        (f"p1,x,{B}", "the identifier must be 11 digits; other characters were found; local_ref"),
         (f"{B};x;y", "no comma, which separates the header's columns"),
         (f"{B},x,y,z", "4 fields, but the header has 3"),
         (f'{B},"open', "unbalanced quotes"),

@@ -9,7 +9,7 @@ from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError
 from worker.roster.query import QueryRoster
 
-URI = "sqlite:///file:{}?mode=ro&uri=true"
+URI = "sqlite:///file:{}/%65hr.db?mode=ro&uri=true"
 A = "16858399649"
 B = "02013299997"
 
@@ -41,9 +41,10 @@ async def read(roster):
 async def test_reads_rows(url, driver):
     """Rows come as strings with their zeros, whether the driver is async or not."""
     roster = QueryRoster(
-        url.replace("sqlite", driver, 1), "select fnr as OFF_ID, ref local_ref from patient"
+        url.replace("sqlite", driver, 1), "select fnr as OFF_ID, ref local_ref, seen from patient"
     )
     assert await read(roster) == [(A, "p1"), (B, None), (A, "7")]
+    assert roster.unknown_columns == ("seen",)
 
 
 async def test_a_colon_is_a_colon(url):
@@ -121,14 +122,13 @@ QUERY = "select fnr off_id, ref local_ref from patient"
 
 
 @pytest.mark.promise("8")
-@pytest.mark.parametrize("form", ["sqlite:///{}", URI])
+@pytest.mark.parametrize("form", ["sqlite:///{}/ehr.db", URI])
 async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form):
     """Nor a journal beside it: it goes through the gate of ``test_trusted_files``."""
-    path = tmp_path / "ehr.db"
     (tmp_path / "ehr.db-journal").touch()
     os.chown(tmp_path / "ehr.db-journal", STRANGER, -1)
     with pytest.raises(ConfigurationError, match=f"user .uid {STRANGER}") as caught:
-        await read(QueryRoster(form.format(path), QUERY))
+        await read(QueryRoster(form.format(tmp_path), QUERY))
     assert caught.value.message.startswith("roster.url: ")
 
 

@@ -53,8 +53,9 @@ async def test_the_textfile_has_every_number(tmp_path):
 async def test_the_numbers_of_the_last_published_sync_stay(tmp_path):
     """Beside the exit code of the run that failed, or the numbers of a subset."""
     to = Telemetry(textfile=tmp_path / "pts_worker.prom")
+    ended = {"exit_code run=sync": 5.0, "failures kind=transient run=sync": 7.0}
     for then, more in (
-        (WITHHELD, {"exit_code run=sync": 5.0, "failures kind=transient run=sync": 7.0}),
+        (WITHHELD, ended | {"warnings run=sync": 2.0}),
         (BACKFILL, {"persons kind=total run=backfill": 2.0, "stale_persons": 0.0}),
     ):
         await emit(samples_of(NIGHT, STANDING), to, out)
