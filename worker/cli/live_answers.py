@@ -12,7 +12,7 @@ from worker.app import App
 from worker.cli.fields import Field, fields_in
 from worker.cli.proposal import Proposal
 from worker.cli.toml_text import toml_value
-from worker.core.answer import LEARN, TELLING, parse
+from worker.core.answer import LEARN, PAGING_HEADERS, parse
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.display import counted, listed
@@ -132,7 +132,7 @@ def learned(
         proposal.note("path", text)
         return proposal
     headers = [response.headers for response in responses if response.status == _OK]
-    counts = {name: sum(name in names for names in headers) for name in TELLING}
+    counts = {name: sum(name in names for names in headers) for name in PAGING_HEADERS}
     fields = {HEADER + name: Field("header", count) for name, count in counts.items() if count}
     proposal.read(documents[_OK], fields, statuses)
     return proposal

@@ -14,7 +14,7 @@ import yaml
 
 from worker.cli.fields import Field, Parameter, Schemas, fields_in, member, plain
 from worker.cli.proposal import Proposal
-from worker.core.answer import TELLING
+from worker.core.answer import PAGING_HEADERS
 from worker.core.area import ResourceArea
 from worker.core.contract import HEADER, AreaContract
 from worker.core.display import listed
@@ -135,7 +135,7 @@ class OpenApi:
             raise DataContractError(f"it answers {listed(successes)}, and only 200 is read")
         answer = self._schemas.merged(answers.get(code))
         names = [name.lower() for name in member(answer, "headers", dict)]
-        headers = {HEADER + name: Field("header") for name in TELLING if name in names}
+        headers = {HEADER + name: Field("header") for name in PAGING_HEADERS if name in names}
         statuses = [status for status in (204, 404) if str(status) in answers]
         schema = self._schema(answer)
         proposal.read([self._schemas.example(schema)], headers, statuses)
