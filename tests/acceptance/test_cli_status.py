@@ -120,7 +120,7 @@ def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Ins
     assert f"Publication no. {last['publication_no']} (" in page
     assert "Last full run published on " in page
     there = datetime.fromisoformat(last["published_at"]).astimezone(ZoneInfo("Asia/Tokyo"))
-    assert f"{there:%-d %B %Y at %H:%M}" in page
+    assert f"{there:%-d\u00a0%B %Y at %H:%M}" in page
     assert "organisation number 888888888" in page
 
 

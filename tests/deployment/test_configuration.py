@@ -105,7 +105,9 @@ def test_cron_gives_the_worker_all_that_a_run_needs(tmp_path: Path):
     assert environ.pop("PTS_CONFIG") == "/etc/pts-worker/worker.toml"
     keys = "/etc/pts-worker/keys"
     environ = {name: value.replace(keys, str(tmp_path)) for name, value in environ.items()}
-    load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
+    loaded = load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
+    # Otherwise a roster that takes longer than the deadline would begin anew every night.
+    assert loaded.settings.sync.continue_within > timedelta(hours=24)
 
 
 def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):

@@ -1,10 +1,18 @@
-"""Lines and axes of the report's drawings."""
+"""Lines and axes of the report's drawings, and columns of its tables."""
 
 from datetime import date, timedelta
 
 import pytest
 
-from worker.report.parts import line, scale, without_rounding
+from worker.report.parts import (
+    Cell,
+    Row,
+    Table,
+    line,
+    scale,
+    without_empty_columns,
+    without_rounding,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +86,14 @@ def test_without_a_number_there_is_no_line():
     days = [date(2026, 1, 1), date(2026, 1, 2)]
     assert line(days, [None, None]) is None
     assert line(days[:1], [4]) is None
+
+
+def test_a_column_that_only_the_total_fills_is_left_out():
+    """The total of a group keeps its column."""
+    rows = [
+        Row([Cell("Group"), Cell("-"), Cell("1"), Cell("-")], "g", is_head=True),
+        Row([Cell("Code"), Cell("-"), Cell("-"), Cell("-")], "g"),
+        Row([Cell("Total"), Cell("1"), Cell("1"), Cell("-")], is_head=True),
+    ]
+    table = Table("caption", ["code", "change", "share", "empty"], rows)
+    assert without_empty_columns(table, "-").head == ["code", "share"]

@@ -39,22 +39,20 @@ AT = datetime(2026, 11, 5, 2, 7, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("nb", ["216 501", "\u22121,5", "99,9 %", "100 %", "+1 %", "5. november", "26. mai",
+        ("nb", ["216 501", "\u22122", "+1 %", "5. november", "26. mai",
                 "5. november 2026 kl. 03.07"]),
-        ("nn", ["216 501", "\u22121,5", "99,9 %", "100 %", "+1 %", "5. november", "26. mai",
+        ("nn", ["216 501", "\u22122", "+1 %", "5. november", "26. mai",
                 "5. november 2026 kl. 03.07"]),
-        ("en", ["216,501", "\u22121.5", "99.9%", "100%", "+1%", "5 November", "26 May",
+        ("en", ["216,501", "\u22122", "+1%", "5 November", "26 May",
                 "5 November 2026 at 03:07"]),
     ],
 )  # fmt: skip
 def test_numbers_and_dates(code, expected):
-    """As the language writes them; what is not complete is never 100 %."""
+    """As the language writes them."""
     words, zone = language(code), ZoneInfo("Europe/Oslo")
     said = [
         words.number(216_501),
-        words.number(-1.5, 1),
-        words.percent_down(0.99999),
-        words.percent_down(1),
+        words.number(-2),
         words.change(101, 100),
         words.day(date(2026, 11, 5)),
         words.short_day(date(2026, 5, 26)),

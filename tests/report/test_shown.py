@@ -205,16 +205,28 @@ def test_no_page_reveals_a_small_count(least, cohorts):
 
 
 @pytest.mark.parametrize(("least", "first"), [(0, 20), (5, 23)])
-def test_no_ward_below_twenty_is_ranked(least, first):
-    """A roster of 18 is shown as 20, so a ward is ranked from a roster that is shown as 25."""
-    ranked = []
+def test_no_ward_below_twenty_has_a_rate(least, first):
+    """A roster of 18 is shown as 20, so a ward has a rate from a roster that is shown as 25."""
+    rated = []
     for roster in range(15, 30):
         clinic = CohortFacts(cohort="A", roster=roster, in_effect=10, week=[Amount()] * 3)
         others = CohortFacts(cohort="B", roster=100, in_effect=10, week=[Amount()] * 3)
         facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=[clinic, others])
         cohorts = ShownFacts(facts, SmallNumbers(least)).cohorts
-        ranked += [roster] * all(cohort.rate is not None for cohort in cohorts)
-    assert ranked == list(range(first, 30))
+        rated += [roster] * all(cohort.rate is not None for cohort in cohorts)
+    assert rated == list(range(first, 30))
+
+
+def test_clinics_are_ordered_by_name():
+    """A rate of rounded numbers makes no rank. Persons without a clinic are last."""
+    names = ["\u00d8re", "", "\u00c5pen", "Zen", "bryst"]
+    cohorts = [
+        CohortFacts(cohort=name, roster=100, in_effect=10 * n, week=[Amount()] * 3)
+        for n, name in enumerate(names)
+    ]
+    facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=cohorts)
+    shown = [cohort.name for cohort in ShownFacts(facts, SmallNumbers(5)).cohorts]
+    assert shown == ["bryst", "Zen", "\u00d8re", "\u00c5pen", ""]
 
 
 def test_a_number_of_persons_reveals_no_row():

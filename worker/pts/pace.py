@@ -19,11 +19,10 @@ PERSONS_MIN: Final = 3
 WAITS_WINDOW: Final = 10
 REFUSALS_WINDOW: Final = 30
 """How many of the latest responses count. Three refusals in thirty indicate a rate limit of PTS
-slightly below the ceiling."""
-_SETTLED_S: Final = 1.0
-"""For this time after a change of the rate, refusals do not lower it again."""
-_BURST_S: Final = 0.05
-"""Size of a burst, as the requests of this time, because timers are coarser than a high rate."""
+slightly below the ceiling. The rate is halved at most once in thirty responses."""
+_BURST_S: Final = 0.02
+"""Size of a burst, as the requests of this time, because timers are coarser than a high rate. The
+rest of the 5 % above the ceiling (promise 7) is left for delays on the way to PTS."""
 _REFUSALS: Final = frozenset({429, 503})
 
 _log = structlog.get_logger(__name__)
@@ -33,12 +32,12 @@ class _Answer(NamedTuple):
     """The part of a response that affects the rate.
 
     Attributes:
-        refused_s: time of a refusal.
+        is_refused: whether PTS refused the request because of its load.
         until_s: end of the pause that PTS asked for.
     """
 
     person_key: str
-    refused_s: float
+    is_refused: bool
     until_s: float
 
 
@@ -70,6 +69,7 @@ class Pace:
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
         self._answers: deque[_Answer] = deque(maxlen=REFUSALS_WINDOW)
+        self._responses_left = 0
 
     async def wait(self) -> None:
         """Wait until the next request may be sent. The caller has locked ``turn``."""
@@ -98,7 +98,8 @@ class Pace:
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
         is_obeyed = self._is_obeyed(now_s, retry_after_s)
         until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._answers.append(_Answer(person_key, now_s if is_refused else -math.inf, until_s))
+        self._answers.append(_Answer(person_key, is_refused, until_s))
+        self._responses_left -= 1
         if is_obeyed:
             self._pause(now_s)
         if is_refused:
@@ -130,11 +131,13 @@ class Pace:
         self._paused_s += more_s
 
     def _slow_down(self, now_s: float) -> None:
-        # Earlier refusals are no evidence about the current rate. Without this limit, two seconds
-        # of 503 would end at the minimum rate.
-        settled_s = self._changed_s + _SETTLED_S
-        if _are_few(answer for answer in self._answers if answer.refused_s > settled_s):
+        # Earlier refusals are no evidence about the current rate. Without a full window of new
+        # responses, two seconds of 503 would end at the minimum rate.
+        if self._responses_left > 0 or _are_few(
+            answer for answer in self._answers if answer.is_refused
+        ):
             return
+        self._responses_left = REFUSALS_WINDOW
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._lowest_rate, self._changed_s = min(self._lowest_rate, self.rate), now_s

@@ -16,10 +16,12 @@ from worker.views import codes, systems_of
 
 COHORTS_SHOWN: Final = 16
 """Rows that fit on a printed page."""
-RANKED_MIN: Final = 20
+RATE_ROSTER_MIN: Final = 20
 """Minimum roster of a cohort with a rate. A rate of fewer persons is chance."""
+_A_AFTER_Z: Final = str.maketrans("å", "\u00ff")
+"""Sorts "å" after "æ" and "ø", as in Norwegian."""
 _FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
-"""Replaces the cohorts beyond ``COHORTS_SHOWN``: no persons, or enough to hide a small count."""
+"""Stands for all cohorts beyond ``COHORTS_SHOWN``, with bounds so wide that they reveal nothing."""
 Key = TypeVar("Key")
 
 
@@ -51,7 +53,7 @@ class ShownCohort(Value, frozen=True, kw_only=True):
 
     Attributes:
         rate: persons with a restriction, as a share of the roster. None if they are few, or if the
-            roster may be below ``RANKED_MIN``.
+            roster may be below ``RATE_ROSTER_MIN``.
         week: added, changed and removed.
     """
 
@@ -87,16 +89,17 @@ class ShownFacts:
     def causes(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by cause. Only some areas have a cause."""
         causes, total = self._counts(self.facts.causes), self.last.total
-        divided = [self._by_cause(group) for group in GROUPS if group in self.groups]
+        divided = [self._by_area(group) for group in GROUPS if group in self.groups]
         with_cause = [count for counts, _ in divided for count in counts]
         without_cause = [count for _, counts in divided for count in counts]
+        # A reader can compare the sum of all causes with the sum of the codes that have one.
         division = [whole([*causes.values()], with_cause), *without_cause]
         divisions = [*total.divisions, division]
         is_safe = not reveals(ShownCount(total.first, total.last, total.low, total.high, divisions))
         return causes if is_safe else None
 
-    def _by_cause(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
-        """Divide a group: counts of the areas with a cause, and counts of the areas without."""
+    def _by_area(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
+        """Divide the codes of a group between areas with a cause and areas without."""
         counts = {key: count for key, count in self.codes.items() if key.group == group}
         if group == UNKNOWN:
             parts = [count.divisions[0] for count in counts.values()]
@@ -104,18 +107,19 @@ class ShownFacts:
         codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
         without = [count for key, count in counts.items() if key.code in codes]
         if not without:
+            # The page shows this sum, so it narrows the bounds more than its codes do.
             return [self.groups[group]], []
         return [count for key, count in counts.items() if key.code not in codes], without
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
         """Delays by the time until their end."""
-        return self._beside(self.facts.ends, self._codes_of(RestrictionGroup.DELAYED))
+        return self._second_division(self.facts.ends, self._codes_of(RestrictionGroup.DELAYED))
 
     @cached_property
     def ages(self) -> Mapping[str, ShownCount] | None:
         """Restrictions by age."""
-        return self._beside(self.facts.ages, _restricting(self.groups))
+        return self._second_division(self.facts.ages, _restricting(self.groups))
 
     @cached_property
     def groups(self) -> Mapping[str, ShownCount]:
@@ -123,30 +127,35 @@ class ShownFacts:
         # Delays are divided twice, by code and by end, and neither table may reveal the other.
         ends = {str(RestrictionGroup.DELAYED): [*(self.ends or {}).values()]}
         return {
-            group: self.small.total(*_both(amount), self._codes_of(group), ends.get(group, []))
+            group: self._total(amount, self._codes_of(group), ends.get(group, []))
             for group, amount in self.facts.last.groups.items()
         }
 
     @cached_property
     def cohorts(self) -> Sequence[ShownCohort]:
-        """The cohorts with the highest rates. Empty if they would reveal a few stale persons."""
+        """The cohorts with the highest rates, by name. Empty if they reveal a few stale persons."""
         cohorts = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
+        # Not by rate: one rounding step can move a cohort past several others.
+        cohorts.sort(key=_name)
         rosters = whole([cohort.roster for cohort in cohorts], self._confirmation(-1))
-        return [] if not self._has_more and reveals(rosters) else cohorts
+        return [] if not self._has_further_cohorts and reveals(rosters) else cohorts
 
     @cached_property
     def has_cohort_weeks(self) -> bool:
         """Whether the changes of cohorts can be shown beside the changes of groups."""
+        # Added and removed: the table of cohorts does not have changed restrictions.
         by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
         by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
         is_first = self.facts.last.publication_no == 1
-        is_safe = self._has_more or not any(map(reveals, map(whole, by_cohort, by_group)))
+        is_safe = self._has_further_cohorts or not any(
+            map(reveals, map(whole, by_cohort, by_group))
+        )
         return is_safe and not is_first
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
         """The nights in order. The last one has all tables, the others only groups."""
-        facts, further = self.facts.nights, [_FURTHER_COHORTS] if self._has_more else []
+        facts, further = self.facts.nights, [_FURTHER_COHORTS] if self._has_further_cohorts else []
         earlier = [self._night(n, self._counts(facts[n].groups)) for n in range(len(facts) - 1)]
         rosters = [cohort.roster for cohort in self.cohorts]
         persons = [cohort.persons for cohort in self.cohorts]
@@ -173,7 +182,7 @@ class ShownFacts:
 
     def _night(
         self,
-        number: int,
+        index: int,
         groups: Mapping[str, ShownCount],
         *,
         codes: Sequence[ShownCount] = (),
@@ -181,13 +190,13 @@ class ShownFacts:
         rosters: Sequence[ShownCount] = (),
         persons: Sequence[ShownCount] = (),
     ) -> ShownNight:
-        night, small = self.facts.nights[number], self.small
-        confirmation = self._confirmation(number)
-        total = small.total(*_both(night.total), _restricting(groups), ages)
+        night, small = self.facts.nights[index], self.small
+        confirmation = self._confirmation(index)
+        total = self._total(night.total, _restricting(groups), ages)
         rows = whole(_restricting(groups), codes, ages)
         return ShownNight(
             total=total,
-            persons=_beside_range(self._persons(night.persons, persons, rows), total),
+            persons=_widened(self._persons(night.persons, persons, rows), total),
             groups=groups,
             roster=None
             if night.roster is None
@@ -196,22 +205,22 @@ class ShownFacts:
             missing=small.count(night.missing),
         )
 
-    def _persons(self, number: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
+    def _persons(self, count: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
         """Return the shown number of persons with a restriction.
 
         If it equalled the maximum that the rows allow, a reader would know that each hidden row has
         its maximum. In this case, it is shown as a range of two neighbouring numbers.
         """
-        shown, top = self.small.total(number, None, cohorts), self.small.count(rows.most)
+        shown, top = self.small.total(count, None, cohorts), self.small.count(rows.most)
         below = self.small.count(max(top.first - self.small.step, 0))
-        has_few = any(count.is_few for count in within([rows]))
+        has_few = any(row.is_few for row in within([rows]))
         if has_few and top.first > rows.most and below.first <= shown.first <= top.first:
             return ShownCount(below.first, top.last, below.low, top.high)
         return shown
 
-    def _confirmation(self, number: int) -> Sequence[ShownCount]:
+    def _confirmation(self, index: int) -> Sequence[ShownCount]:
         """Return confirmed and stale persons of a night. Empty if they were not counted."""
-        night = self.facts.nights[number]
+        night = self.facts.nights[index]
         if night.confirmed is None or night.stale is None:
             return ()
         return self.small.count(night.confirmed), self.small.count(night.stale)
@@ -219,29 +228,35 @@ class ShownFacts:
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
         # The smallest roster with this shown count: 18 is shown as 20.
-        is_ranked = persons.number is not None and roster.low >= RANKED_MIN
+        has_rate = persons.number is not None and roster.low >= RATE_ROSTER_MIN
         return ShownCohort(
             name=facts.cohort or "",
             roster=roster,
             persons=persons,
-            rate=(persons.number or 0) / (roster.number or 1) if is_ranked else None,
+            rate=(persons.number or 0) / (roster.number or 1) if has_rate else None,
             week=self._each(facts.week),
         )
 
     @property
-    def _has_more(self) -> bool:
+    def _has_further_cohorts(self) -> bool:
         return len(self.facts.cohorts) > COHORTS_SHOWN
 
     def _codes_of(self, group: str) -> Sequence[ShownCount]:
         return [count for key, count in self.codes.items() if key.group == group]
 
     def _each(self, amounts: Iterable[Amount]) -> Sequence[ShownCount]:
-        return [self.small.count(*_both(amount)) for amount in amounts]
+        return [self._count(amount) for amount in amounts]
 
     def _counts(self, amounts: Mapping[Key, Amount]) -> Mapping[Key, ShownCount]:
-        return {key: self.small.count(*_both(amount)) for key, amount in amounts.items()}
+        return {key: self._count(amount) for key, amount in amounts.items()}
 
-    def _beside(
+    def _count(self, amount: Amount) -> ShownCount:
+        return self.small.count(amount.restrictions, amount.persons)
+
+    def _total(self, amount: Amount, *divisions: Sequence[ShownCount]) -> ShownCount:
+        return self.small.total(amount.restrictions, amount.persons, *divisions)
+
+    def _second_division(
         self, amounts: Mapping[Key, Amount], parts: Sequence[ShownCount]
     ) -> Mapping[Key, ShownCount] | None:
         """Return a second division of a total. None if both together would reveal a part."""
@@ -262,19 +277,19 @@ def _of_two_areas(count: ShownCount) -> ShownCount:
     return ShownCount(count.first, count.last, count.low, count.high, [parts])
 
 
-def _both(amount: Amount) -> tuple[int, int]:
-    return amount.restrictions, amount.persons
-
-
 def _restricting(groups: Mapping[str, ShownCount]) -> Sequence[ShownCount]:
     return [groups[group] for group in GROUPS if group in groups]
 
 
-def _rank(cohort: ShownCohort) -> tuple[float, str]:
-    return (1 if cohort.rate is None else -cohort.rate, cohort.name)
+def _rank(cohort: ShownCohort) -> tuple[float, tuple[bool, str]]:
+    return (1 if cohort.rate is None else -cohort.rate, _name(cohort))
 
 
-def _beside_range(persons: ShownCount, total: ShownCount) -> ShownCount:
+def _name(cohort: ShownCohort) -> tuple[bool, str]:
+    return (not cohort.name, cohort.name.casefold().translate(_A_AFTER_Z))
+
+
+def _widened(persons: ShownCount, total: ShownCount) -> ShownCount:
     """Widen a number of persons, so that it does not narrow the range of their restrictions."""
     # Each person has at least one restriction: "20 persons" would turn "10 to 20" into 20.
     if total.number is not None or total.first == total.last or persons.last < total.first:

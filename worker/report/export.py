@@ -58,7 +58,7 @@ class Options(Value, frozen=True, kw_only=True):
     views: Sequence[str] = ()
     since: int | None = None
 
-    def chosen(self) -> Sequence[View]:
+    def selected_views(self) -> Sequence[View]:
         """Return the views to export.
 
         Raises:
@@ -103,7 +103,7 @@ async def export(
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
-    views = options.chosen()
+    views = options.selected_views()
     if options.format == "parquet":
         load_pyarrow()  # an optional library, so it is tried before a folder is created
     make_folder(out)
@@ -148,7 +148,8 @@ async def _write(
     columns = view_columns()[view.name]
     query = _rows_of(view, connection.dialect.name)
     if options.since is not None:
-        query = query.where(column("seq") > await _last_of(connection, options.since))
+        query = query.where(column("seq") > await _last_seq(connection, options.since))
+    # A dialect is for one program in Norwegian, so its files have Norwegian names.
     stem = view.name if options.dialect is None else view_name_nb(view.name)
     name, rows = f"{stem}.{options.format}", 0
     files = ExitStack()
@@ -214,7 +215,7 @@ def _require_published(number: int | None, latest: Row[Any] | None) -> None:
         )
 
 
-async def _last_of(connection: AsyncConnection, number: int) -> int:
+async def _last_seq(connection: AsyncConnection, number: int) -> int:
     """Return the ``seq`` after which all rows of the feed are newer than a publication."""
     feed = CHANGE_FEED.table()
     # Erasures and purges have the number of the publication before them, but are newer.

@@ -86,29 +86,29 @@ class _Queries:
         nights = await self._nights()
         if self._cohort is not None and not nights:
             await self._refuse_cohort()
-        last, then = nights[-1] if nights else None, _before(nights)
+        last, then = nights[-1] if nights else None, _compared_night(nights)
         figures = await self._figures([night.publication_no for night in (last, then) if night])
-        now = figures[last.publication_no] if last else []
+        newest = figures[last.publication_no] if last else []
         # A backfill is newer than the last full run, but confirms only its own persons.
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
-        newest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
+        latest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
         return ReportFacts(
             made_at=self._now,
             state=_state(self._now, last_sync, last),
             cohort=self._cohort,
             published=await self._run(run, is_published),
             last_sync=last_sync,
-            latest=await self._run(run, run.c.run_id == newest.scalar_subquery()),
+            latest=await self._run(run, run.c.run_id == latest.scalar_subquery()),
             nights=nights,
             then=then,
-            codes=_by_key(now),
+            codes=_by_key(newest),
             codes_then=_by_key(figures[then.publication_no] if then else []),
-            causes=_by_code(now, Figure.CAUSE),
-            ages=_by_code(now, Figure.AGE),
-            ends=_by_code(now, Figure.ENDS),
-            expired=_by_code(now, Figure.EXPIRED),
-            week=_week(now),
-            week_expired=_by_group(now, Figure.WEEK_EXPIRED),
+            causes=_by_code(newest, Figure.CAUSE),
+            ages=_by_code(newest, Figure.AGE),
+            ends=_by_code(newest, Figure.ENDS),
+            expired=_by_code(newest, Figure.EXPIRED),
+            week=_week(newest),
+            week_expired=_by_group(newest, Figure.WEEK_EXPIRED),
             cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
         )
@@ -173,8 +173,8 @@ class _Queries:
             view.c.publication_no.in_(numbers), view.c.figure.in_(figures or Figure)
         )
         by_number: dict[int, list[_FigureRow]] = {number: [] for number in numbers}
-        for number, figure, group, code, level, *sums in await self._rows(query.group_by(*keys)):
-            amount = Amount(*map(int, sums))  # PostgreSQL sums integers as Decimal
+        for number, figure, group, code, level, *totals in await self._rows(query.group_by(*keys)):
+            amount = Amount(*map(int, totals))  # PostgreSQL sums integers as Decimal
             by_number[number].append(_FigureRow(figure, group or UNKNOWN, code, level, amount))
         return by_number
 
@@ -192,6 +192,7 @@ class _Queries:
             .where(cohort.c.publication_no == last.publication_no, _has_persons(cohort))
             .order_by(cohort.c.cohort)
         )
+        # One row without a name would repeat the totals of the page.
         if not any(row.cohort for row in rows):
             return ()
         return tuple(
@@ -199,7 +200,7 @@ class _Queries:
                 cohort=row.cohort,
                 roster=row.roster,
                 in_effect=row.persons_in_effect,
-                week=_changed(weeks.get(row.cohort, {})),
+                week=_changes(weeks.get(row.cohort, {})),
             )
             for row in rows
         )
@@ -226,12 +227,12 @@ class _Queries:
         if not nights:
             return ()
         run = RUN.table()
-        begun = await self._rows(
+        rows = await self._rows(
             select(run.c.started_at).where(
                 run.c.status == RunStatus.WITHHELD, run.c.started_at >= nights[0].published_at
             )
         )
-        days = {row.started_at.astimezone(_ZONE).date() for row in begun}
+        days = {row.started_at.astimezone(_ZONE).date() for row in rows}
         # The trend ends with the last night, so a later withheld run is not in it.
         before = {day for day in days if day < nights[-1].day}
         return tuple(sorted(before - {night.day for night in nights}))
@@ -267,18 +268,19 @@ def _week(rows: Iterable[_FigureRow]) -> Mapping[str, Week]:
     for row in rows:
         if row.figure == Figure.WEEK_GROUP:
             groups.setdefault(row.group, {})[row.code] = row.amount
-    return {group: _changed(amounts) for group, amounts in groups.items()}
+    return {group: _changes(amounts) for group, amounts in groups.items()}
 
 
-def _changed(amounts: Mapping[str, Amount]) -> Week:
+def _changes(amounts: Mapping[str, Amount]) -> Week:
     return [amounts.get(op, Amount()) for op in _CHANGES]
 
 
-def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
+def _compared_night(nights: Sequence[NightFacts]) -> NightFacts | None:
     """Return the night to compare the last one with."""
     if not nights:
         return None
     latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
+    # The night of that day may be missing.
     earliest = latest - timedelta(days=_SLACK_DAYS)
     return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
 

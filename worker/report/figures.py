@@ -13,7 +13,7 @@ DAYS_SHOWN: Final = 92
 CHANGE_DAYS: Final = 30
 FRESH: Final = timedelta(hours=26)
 """Maximum age of a fresh copy: one day, with slack for a run that took longer."""
-_A_NIGHT_LATER: Final = timedelta(hours=36)
+_INTERVAL_MAX: Final = timedelta(hours=36)
 """Maximum interval between two successive nights."""
 UNKNOWN: Final = "unknown"
 """The group of a code without a declared meaning. It counts as restricting."""
@@ -50,6 +50,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
 
     def age(self, now: datetime) -> timedelta:
         """Return the time since the publication."""
+        # A clock that was set back must not make a negative age.
         return max(now - (self.published_at or self.started_at), timedelta(0))
 
 
@@ -176,13 +177,14 @@ class ReportFacts(Value, frozen=True, kw_only=True):
         pairs = list(pairwise(self.nights))
         steps = sorted(later.published_at - night.published_at for night, later in pairs)
         # With weekly runs no day is missed, so the median interval must be about a day.
-        if not steps or steps[len(steps) // 2] > _A_NIGHT_LATER:
+        if not steps or steps[len(steps) // 2] > _INTERVAL_MAX:
             return ()
         missed = {
             night.day + timedelta(days=day)
             for night, later in pairs
             # In hours, because runs that end around midnight can skip a calendar day.
-            if later.published_at - night.published_at > _A_NIGHT_LATER
+            if later.published_at - night.published_at > _INTERVAL_MAX
             for day in range(1, (later.day - night.day).days)
         }
+        # A withheld day has its own mark in the trend.
         return sorted(missed - set(self.withheld))

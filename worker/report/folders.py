@@ -91,12 +91,13 @@ class PublicationFolder:
             ConfigurationError: the file cannot be created.
         """
         with named_faults(self._out):
-            number = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            return os.fdopen(number, "wb")
+            descriptor = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.fdopen(descriptor, "wb")
 
     def digest(self, name: str) -> tuple[int, str]:
         """Sync a file of the folder to disk. Return its size and SHA-256."""
         with named_faults(self._out), (self.path / name).open("rb") as file:
+            # Before the folder appears, so that a power failure leaves no empty file in it.
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
             return size, hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,17 +24,17 @@ _Format: TypeAlias = Callable[[Any], str]
 
 
 @contextmanager
-def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], form: str) -> Iterator["Sink"]:
+def open_sink(stream: BinaryIO, columns: Sequence[ViewColumn], name: str) -> Iterator["Sink"]:
     """Yield a sink for rows of these columns, and close it at the end.
 
     Args:
-        form: one of ``FORMATS`` or ``DIALECTS``.
+        name: one of ``FORMATS`` or ``DIALECTS``.
 
     Raises:
         ConfigurationError: the library for Parquet is not installed.
     """
     sinks: Mapping[str, type[Sink]] = {"excel-nb": ExcelSink, "parquet": ParquetSink}
-    sink = sinks.get(form, CsvSink)(stream, columns)
+    sink = sinks.get(name, CsvSink)(stream, columns)
     try:
         yield sink
     except BaseException:
@@ -68,7 +68,7 @@ class CsvSink:
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         pairs = zip(self._formats, row, strict=True)
-        return ["" if value is None else form(value) for form, value in pairs]
+        return ["" if value is None else to_text(value) for to_text, value in pairs]
 
     def close(self) -> None:
         """Write the remaining rows. The file stays open."""
@@ -100,11 +100,11 @@ class ExcelSink(CsvSink):
         stream.write("\ufeff".encode())
         self._columns: list[tuple[int, _Format, Mapping[str, str], bool]] = []
         head: list[str] = []
-        for place, column in enumerate(columns):
+        for index, column in enumerate(columns):
             if column.name.endswith("_en"):
                 continue
             names, is_translated = _names(column.name)
-            self._columns.append((place, _EXCEL[column.kind], names, is_translated))
+            self._columns.append((index, _EXCEL[column.kind], names, is_translated))
             head.append(column.heading)
             # A code of PTS stays, because readers compare it with PTS and its documents.
             if names and not is_translated:
@@ -115,9 +115,9 @@ class ExcelSink(CsvSink):
 
     def _cells(self, row: Sequence[Any]) -> Iterable[Any]:
         cells: list[str] = []
-        for place, form, names, is_translated in self._columns:
-            value = row[place]
-            text = "" if value is None else form(value)
+        for index, to_text, names, is_translated in self._columns:
+            value = row[index]
+            text = "" if value is None else to_text(value)
             if not names:
                 cells.append(text)
             elif is_translated:
@@ -181,8 +181,8 @@ class ParquetSink:
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """See ``CsvSink``."""
         arrays = [
-            self._arrow.array([row[place] for row in rows], type=field.type)
-            for place, field in enumerate(self._schema)
+            self._arrow.array([row[index] for row in rows], type=field.type)
+            for index, field in enumerate(self._schema)
         ]
         self._batches.append(self._arrow.record_batch(arrays, schema=self._schema))
         self._rows += len(rows)

@@ -4,7 +4,6 @@
 have two forms, ``one`` and ``other``. In all three languages ``one`` is for 1.
 """
 
-import math
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -16,7 +15,7 @@ from zoneinfo import ZoneInfo
 from worker.views import codes
 
 LANGUAGES: Final = ("nb", "nn", "en")
-NOTHING: Final = "\u2013"
+NO_NUMBER: Final = "\u2013"
 """The text in place of a missing number."""
 _MINUS: Final = "\u2212"
 
@@ -52,24 +51,15 @@ class Language:
         """Return the name of a group of restrictions, including the group of unknown codes."""
         return self.name("restriction_group", group) or self.text("group_unknown")
 
-    def number(self, value: float, decimals: int = 0) -> str:
-        """Format a number with the language's separators."""
-        text = f"{abs(value):,.{decimals}f}".translate(
-            {ord(","): self.texts["thousands"], ord("."): self.texts["decimal"]}
-        )
-        # No minus before a number that is rounded to zero.
-        return _MINUS + text if value < 0 and text.strip("0,.") else text
+    def number(self, value: float) -> str:
+        """Format a number without decimals, with the language's separator of thousands."""
+        number = round(value)
+        text = f"{abs(number):,}".replace(",", self.texts["thousands"])
+        return _MINUS + text if number < 0 else text
 
-    def percent(self, share: float, decimals: int = 0) -> str:
+    def percent(self, share: float) -> str:
         """Format a share of 1 in per cent."""
-        return self.text("percent", value=self.number(share * 100, decimals))
-
-    def percent_down(self, share: float) -> str:
-        """Format a share of 1 in per cent, rounded down to one decimal. Only 1 is ``100 %``."""
-        if share == 1:
-            return self.percent(share)
-        # 99.99 % of the roster must not read as 100 %. The small term cancels float errors.
-        return self.percent(math.floor(share * 1000 + 1e-9) / 1000, 1)
+        return self.text("percent", value=self.number(share * 100))
 
     def change(self, now: float, then: float) -> str:
         """Format the change between two amounts in per cent. Empty if ``then`` is 0."""

@@ -4,6 +4,7 @@ Counts are rounded, and counts of few persons are replaced by text.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from worker.core.display import OFF, ShownCount, SmallNumbers
 from worker.core.model import RunStatus
 from worker.report.disclosure import ShownFacts, ShownNight
 from worker.report.figures import FRESH, GROUPS, ReportFacts, RunFacts, SnapshotState
-from worker.report.language import NOTHING, Language
+from worker.report.language import NO_NUMBER, Language
 from worker.report.parts import Cell, Chart, LineChart, Row, Table, Tile, line, without_rounding
 
 NIGHTS_MIN = 7
@@ -38,7 +39,7 @@ class Overview:
         """Format a count as a number, as a range, or as "fewer than" a limit."""
         words = self.words
         if count is None:
-            return Cell(NOTHING)
+            return Cell(NO_NUMBER)
         if count.number is not None:
             return Cell(words.number(count.number))
         if count.is_few:
@@ -55,7 +56,7 @@ class Overview:
 
     def patients(self, count: ShownCount | None) -> str:
         """Format a number of patients with its noun."""
-        return self.words.text("patients", n=plural(count), amount=self.prose(count))
+        return self.words.text("patients", n=grammatical_number(count), amount=self.prose(count))
 
     def change(self, now: ShownCount, then: ShownCount) -> str:
         """Format the change of a count in per cent. Empty if it may be only rounding."""
@@ -66,6 +67,7 @@ class Overview:
     def _is_compared(self, now: ShownCount, then: ShownCount) -> bool:
         if now.number is None or not then.number:
             return False
+        # Exact numbers are compared at any size.
         return self.small.least == OFF or min(now.number, then.number) >= _CHANGE_MIN
 
     def _is_rounding(self, now: ShownCount, then: ShownCount) -> bool:
@@ -79,26 +81,28 @@ class Overview:
     def share(self, part: ShownCount, whole: ShownCount) -> str:
         """Format a part of a whole in per cent, if both are numbers."""
         if part.number is None or not whole.number:
-            return NOTHING
+            return NO_NUMBER
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
-        """Format the confirmed share of the roster. A lower bound if few persons are stale."""
-        roster, stale = night.roster and night.roster.number, night.stale
-        if not roster or stale is None:
+        """Format the confirmed share of the roster. A lower bound unless it is a whole per cent."""
+        roster, stale = night.roster, night.stale
+        if roster is None or not roster.number or stale is None:
             return ""
-        stale_max = stale.high if stale.number is None else stale.number
-        text = self.words.percent_down(max(roster - stale_max, 0) / roster)
-        return self.words.text("at_least", share=text) if stale.number is None else text
+        # The lowest share that the shown numbers allow. 99.9 % must not read as 100 %.
+        percent, rest = divmod(100 * max(roster.low - stale.high, 0), roster.low)
+        text = self.words.percent(percent / 100)
+        is_exact = stale.low == stale.high and not rest
+        return text if is_exact else self.words.text("at_least", share=text)
 
     def line(
         self, counts: Callable[[ShownNight], ShownCount], *, from_zero: bool = False
     ) -> LineChart | None:
-        """Draw a line over the nights, if there are at least ``NIGHTS_MIN``."""
+        """Draw a line over the nights. None if it would show almost nothing."""
         facts = self.facts
-        if len(facts.nights) < NIGHTS_MIN:
-            return None
         numbers = [counts(night).number for night in self.shown.nights]
+        if len(numbers) - numbers.count(None) < max(NIGHTS_MIN, len(numbers) / 2):
+            return None
         return line(
             [night.day for night in facts.nights],
             without_rounding(numbers, self.least_change),
@@ -119,7 +123,7 @@ class Overview:
         last, words = self.shown.last, self.words
         sentence = words.text(
             "sentence_of" if last.has_rate else "sentence",
-            n=plural(last.total),
+            n=grammatical_number(last.total),
             day=words.day(self.facts.last.day),
             amount=self.prose(last.total),
             persons=self.prose(last.persons) if last.has_rate else self.patients(last.persons),
@@ -136,13 +140,21 @@ class Overview:
         return sentence + "."
 
     def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
-        """Return the change of a count over the last month as text. Empty if it is not shown."""
-        if self.shown.then is None:
+        """Compare a count with that of a month ago, as text. Empty if one of them is small."""
+        night, shown = self.facts.then, self.shown.then
+        if night is None or shown is None:
             return ""
-        now, then = count(self.shown.last), count(self.shown.then)
-        if change := self.change(now, then):
-            return self.words.text("month_change", change=change)
-        return self.words.text("month_unchanged") if self._is_compared(now, then) else ""
+        now, then = count(self.shown.last), count(shown)
+        if not self._is_compared(now, then):
+            return ""
+        share = (now.number or 0) / (then.number or 1) - 1
+        is_same = self._is_rounding(now, then) or not round(share * 100)
+        return self.words.text(
+            "month_same" if is_same else "month_more" if share > 0 else "month_fewer",
+            change=self.words.percent(abs(share)),
+            day=self.words.day(night.day),
+            then=self.prose(then),
+        )
 
     def state(self) -> Iterator[str]:
         """Yield sentences about the reliability of the figures."""
@@ -157,12 +169,8 @@ class Overview:
             if run.finished_at is not None:
                 yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
             return
-        if facts.state is SnapshotState.GAPS and facts.last.stale:
-            stale = self.shown.last.stale
-            amount = self.patients(stale)
-            yield words.text("state_gaps", n=plural(stale), when=when, stale=amount)
-        elif facts.state is SnapshotState.GAPS:
-            yield words.text("state_gaps_unknown", when=when)
+        if facts.state is SnapshotState.GAPS:
+            yield from self._gaps(when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
         # A failed run does not change the figures, but a reader must know that it failed.
@@ -171,6 +179,17 @@ class Overview:
             began = words.moment(latest.started_at, self.zone)
             ending = self.ending(latest)
             yield words.text("state_since", run=latest.run_id, when=began, ending=ending)
+
+    def _gaps(self, when: str) -> Iterator[str]:
+        words, stale, run = self.words, self.shown.last.stale, self.facts.last_sync
+        if self.facts.last.stale:
+            amount = self.patients(stale)
+            yield words.text("state_gaps", n=grammatical_number(stale), when=when, stale=amount)
+        else:
+            yield words.text("state_gaps_unknown", when=when)
+        # Without their number, which would narrow a small number of stale persons.
+        if run and run.roster_faults:
+            yield words.text("state_roster")
 
     def tiles(self) -> Iterator[Tile]:
         """Yield the four most important figures."""
@@ -184,7 +203,7 @@ class Overview:
         ends = []
         if self.shown.ends is not None:
             soon = self.shown.ends.get("ends_7", self.small.count(0))
-            ends = [words.text("tile_ends", n=plural(soon), amount=self.prose(soon))]
+            ends = [words.text("tile_ends", n=grammatical_number(soon), amount=self.prose(soon))]
         yield self._tile("tile_delayed", lambda night: night.of("delayed"), ends)
         if share := self.confirmed(last):
             notes = [words.text("tile_stale", amount=self.prose(last.stale))]
@@ -198,8 +217,9 @@ class Overview:
         month = self.month(count)
         return Tile(
             self.cell(count(self.shown.last)),
-            self.words.text(text, n=plural(count(self.shown.last))),
+            self.words.text(text, n=grammatical_number(count(self.shown.last))),
             [month, *notes] if month else notes,
+            # The line of a tile has no axis, so only a common start at 0 can be compared.
             self.line(count, from_zero=True),
         )
 
@@ -209,47 +229,31 @@ class Overview:
         return [g for g in GROUPS if any(g in night.groups for night in self.facts.nights)]
 
     def trends(self) -> Iterator[Chart]:
-        """Yield a line chart for each group."""
-        words = self.words
+        """Yield a line chart for each group that can be drawn."""
+        words, nights = self.words, self.facts.nights
         for group in self.groups:
             count = partial(ShownNight.of, group=group)
-            if group_line := self.line(count):
-                month = self.month(count)
-                yield self._chart(
-                    words.group(group),
-                    group_line,
-                    self._desc(count),
-                    ticks=[words.number(tick) for tick in group_line.ticks],
-                    group=group,
-                    amount=self.cell(count(self.shown.last)),
-                    notes=[month] if month else [],
-                )
+            if (group_line := self.line(count)) is None:
+                continue
+            ticks = [words.number(tick) for tick in group_line.ticks]
+            # An axis that does not start at 0 exaggerates changes, so the chart has a note.
+            notes = [self.month(count), words.text("axis", low=ticks[-1])]
+            yield Chart(
+                title=words.group(group),
+                desc=self._desc(count),
+                line=group_line,
+                ticks=ticks,
+                first=words.short_day(nights[0].day),
+                last=words.short_day(nights[-1].day),
+                group=group,
+                amount=self.cell(count(self.shown.last)),
+                notes=[*filter(None, notes[: 2 if group_line.ticks[-1] else 1])],
+            )
 
-    def _chart(
-        self,
-        title: str,
-        group_line: LineChart,
-        desc: str,
-        *,
-        ticks: Sequence[str],
-        group: str,
-        amount: Cell | None = None,
-        notes: Sequence[str] = (),
-    ) -> Chart:
-        nights, words = self.facts.nights, self.words
-        # An axis that does not start at 0 exaggerates changes, so the chart has a note.
-        low = [words.text("axis", low=ticks[-1])] if group_line.ticks[-1] else []
-        return Chart(
-            title=title,
-            desc=desc,
-            line=group_line,
-            ticks=ticks,
-            first=words.short_day(nights[0].day),
-            last=words.short_day(nights[-1].day),
-            group=group,
-            amount=amount,
-            notes=[*notes, *low],
-        )
+    def undrawn(self) -> str:
+        """Return the groups without a line chart, as text."""
+        drawn = {chart.group for chart in self.trends()}
+        return ", ".join(self.words.group(group) for group in self.groups if group not in drawn)
 
     def _desc(self, count: Callable[[ShownNight], ShownCount]) -> str:
         counts, nights = list(map(count, self.shown.nights)), self.facts.nights
@@ -267,13 +271,9 @@ class Overview:
             highest=highest,
         )
 
-    def withheld_days(self) -> str:
-        """Return the days on which a run was withheld, as text."""
-        return ", ".join(map(self.words.day, self.facts.withheld))
-
-    def missed_days(self) -> str:
-        """Return the days without a published or withheld run, as text."""
-        return ", ".join(map(self.words.day, self.facts.missed))
+    def days(self, days: Sequence[date]) -> str:
+        """Return days as text."""
+        return ", ".join(map(self.words.day, days))
 
     def trend_table(self) -> Table:
         """Return the trends as a table of numbers, the newest day first."""
@@ -290,6 +290,6 @@ class Overview:
         )
 
 
-def plural(count: ShownCount | None) -> int:
-    """Return 1 for the singular. A range or a hidden count takes the plural."""
+def grammatical_number(count: ShownCount | None) -> int:
+    """Return 1 for the singular, 2 for the plural, as of a range or a hidden count."""
     return 1 if count and count.number == 1 else 2

@@ -16,11 +16,11 @@ from worker.core.display import LEAST, ShownCount, SmallNumbers, xml_text
 from worker.core.effect import RestrictionGroup
 from worker.core.value import Value
 from worker.files import named_faults, write_atomically
-from worker.report.disclosure import RANKED_MIN, ShownNight
+from worker.report.disclosure import RATE_ROSTER_MIN, ShownNight
 from worker.report.facts import read_facts
 from worker.report.figures import GROUPS, CodeKey, ReportFacts
-from worker.report.language import LANGUAGES, NOTHING, language
-from worker.report.overview import NIGHTS_MIN, Overview, plural
+from worker.report.language import LANGUAGES, NO_NUMBER, language
+from worker.report.overview import NIGHTS_MIN, Overview, grammatical_number
 from worker.report.parts import Cell, Row, Table, without_empty_columns
 from worker.views import Read, systems_of
 
@@ -150,6 +150,7 @@ class Page(Overview):
         """Return the restrictions in effect, by group and code."""
         words, codes = self.words, self.shown.codes
         rows = []
+        # The bar of the largest code fills the column.
         top = max((count.number or 0 for count in codes.values()), default=0)
         for group in GROUPS:
             counts = sorted(
@@ -158,14 +159,14 @@ class Page(Overview):
                 key=lambda item: (-(item[1].number or 0), item[0].code, item[0].level),
             )
             if counts:
-                rows.append(self._sum(partial(ShownNight.of, group=group), group))
+                rows.append(self._total_row(partial(ShownNight.of, group=group), group))
                 rows += [self._code_row(key, count, top) for key, count in counts]
         if not rows:
             return None
-        rows.append(self._sum(lambda night: night.total))
+        rows.append(self._total_row(lambda night: night.total))
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
         table = Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
-        return without_empty_columns(table, NOTHING)
+        return without_empty_columns(table, NO_NUMBER)
 
     def codes_lead(self, table: Table) -> str:
         """Return the text above the table: the base of shares and of changes."""
@@ -177,12 +178,12 @@ class Page(Overview):
             lead.append(words.text("codes_then", then=words.full_day(then.day)))
         return " ".join(lead)
 
-    def _sum(self, count: Callable[[ShownNight], ShownCount], group: str = "") -> Row:
+    def _total_row(self, count: Callable[[ShownNight], ShownCount], group: str = "") -> Row:
         last, then = self.shown.last, self.shown.then
         change = self.change(count(last), count(then)) if then else ""
         text = self.words.group(group) if group else self.words.text("total")
         share = Cell(self.share(count(last), last.total))
-        cells = [Cell(text), self.cell(count(last)), Cell(""), share, Cell(change or NOTHING)]
+        cells = [Cell(text), self.cell(count(last)), Cell(""), share, Cell(change or NO_NUMBER)]
         return Row(cells, group=group, is_head=True)
 
     def _code_row(self, key: CodeKey, count: ShownCount, top: int) -> Row:
@@ -193,10 +194,10 @@ class Page(Overview):
             change = self.words.text("code_new")
         bar = round((count.number or 0) / (top or 1) * 100, 1)
         share = Cell(self.share(count, self.shown.last.total))
-        cells = [self._code(key), self.cell(count), Cell("", bar=bar), share]
-        return Row([*cells, Cell(change or NOTHING)], group=key.group)
+        cells = [self._code_cell(key), self.cell(count), Cell("", bar=bar), share]
+        return Row([*cells, Cell(change or NO_NUMBER)], group=key.group)
 
-    def _code(self, key: CodeKey) -> Cell:
+    def _code_cell(self, key: CodeKey) -> Cell:
         """Return the name of a code, with the code in small type. Unknown codes have no name."""
         words, code = self.words, key.code.replace("-", "_")
         # The facts have "other" for all unknown codes, which is not a code to show.
@@ -229,47 +230,36 @@ class Page(Overview):
         ]
         head = [words.text(key) for key in ("cause", "restrictions", "share")]
         table = Table(words.text("causes_caption"), head, rows)
-        return without_empty_columns(table, NOTHING) if rows else None
-
-    def ends(self) -> Table | None:
-        """Return the delays by the time until their end."""
-        return self._by_time("ends", "ends", self.shown.ends)
-
-    def ages(self) -> Table | None:
-        """Return the restrictions in effect by their age in PTS."""
-        return self._by_time("ages", "age", self.shown.ages)
-
-    def expired(self) -> Table | None:
-        """Return the restrictions that PTS lists after their end, by the time since it."""
-        return self._by_time("expired", "age", self.shown.expired, row="ago")
+        return without_empty_columns(table, NO_NUMBER) if rows else None
 
     def pending(self) -> str:
         """Return the sentence about rules for future results."""
         count = self.shown.last.of(RestrictionGroup.PENDING)
-        return self.words.text("pending", n=plural(count), amount=self.prose(count))
+        return self.words.text("pending", n=grammatical_number(count), amount=self.prose(count))
 
-    def none(self, name: str) -> str:
+    def absence(self, name: str) -> str:
         """Return the text in place of an absent table: no rows, or too few persons."""
         if getattr(self.shown, name) is None:
             return self.words.text("too_few")
         return self.words.text(f"{name}_none")
 
-    def _by_time(
-        self, text: str, system: str, counts: Mapping[str, ShownCount] | None, row: str = ""
-    ) -> Table | None:
-        names = self.words.names(system)
-        counts = counts or {}
+    def by_time(self, name: str) -> Table | None:
+        """Return one of ``ages``, ``ends`` and ``expired``: restrictions by a time."""
+        times = self.words.names("ends" if name == "ends" else "age")
+        counts: Mapping[str, ShownCount] = getattr(self.shown, name) or {}
         # In the order of the code system, which is the order of time.
-        rows = [
-            (self.words.text(row, time=names[code]) if row else names[code], counts[code])
-            for code in names
-            if code in counts
-        ]
-        caption = f"{text}_caption"
-        return self._plain(caption, "restrictions", rows, first=f"{text}_first") if rows else None
+        rows = [(times[code], counts[code]) for code in times if code in counts]
+        if name == "expired":
+            rows = [(self.words.text("ago", time=time), count) for time, count in rows]
+        caption = f"{name}_caption"
+        return (
+            self._counts_table(caption, "restrictions", rows, first=f"{name}_first")
+            if rows
+            else None
+        )
 
     def cohorts(self) -> Table | None:
-        """Return the persons by cohort, the highest rate first, cohorts without a rate last."""
+        """Return the persons by cohort."""
         words, has_weeks = self.words, self.shown.has_cohort_weeks
         rows = [
             Row(
@@ -277,7 +267,7 @@ class Page(Overview):
                     Cell(cohort.name or words.text("cohort_none")),
                     self.cell(cohort.roster),
                     self.cell(cohort.persons),
-                    Cell(NOTHING if cohort.rate is None else words.number(cohort.rate * 1000)),
+                    Cell(NO_NUMBER if cohort.rate is None else words.number(cohort.rate * 1000)),
                     self.cell(cohort.week[0] if has_weeks else None),
                     self.cell(cohort.week[-1] if has_weeks else None),
                 ]
@@ -286,13 +276,13 @@ class Page(Overview):
         ]
         names = ("cohort", "roster", "persons", "per_1000", "added_week", "removed_week")
         table = Table(words.text("cohorts_caption"), [words.text(key) for key in names], rows)
-        return without_empty_columns(table, NOTHING) if rows else None
+        return without_empty_columns(table, NO_NUMBER) if rows else None
 
     def cohort_notes(self) -> Iterator[str]:
-        """Yield notes below the table: unranked cohorts, and cohorts that are not in it."""
+        """Yield notes below the table: cohorts without a rate, and cohorts that are not in it."""
         cohorts, words = self.shown.cohorts, self.words
         if any(cohort.rate is None for cohort in cohorts):
-            yield words.text("cohorts_unranked", least=RANKED_MIN)
+            yield words.text("cohorts_without_rate", least=RATE_ROSTER_MIN)
         if len(self.facts.cohorts) > len(cohorts):
             yield words.text("cohorts_more", shown=len(cohorts), n=len(self.facts.cohorts))
 
@@ -303,7 +293,9 @@ class Page(Overview):
         lead = [words.text("freshness_lead", share=share)] if share else []
         if self.facts.last.missing:
             amount = self.prose(last.missing)
-            text = words.text("freshness_missing", n=plural(last.missing), amount=amount)
+            text = words.text(
+                "freshness_missing", n=grammatical_number(last.missing), amount=amount
+            )
             lead.append(text[0].upper() + text[1:])
         return " ".join(lead)
 
@@ -315,7 +307,7 @@ class Page(Overview):
                 # Only the share of confirmed persons, as a bound: their rounded number could be 300
                 # of 300 beside a few stale persons.
                 states = (counts.roster, counts.stale, counts.missing)
-                share = Cell(self.confirmed(counts) or NOTHING)
+                share = Cell(self.confirmed(counts) or NO_NUMBER)
                 rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))
         names = ("date", "roster", "stale", "missing", "confirmed")
         head = [words.text(key) for key in names]
@@ -328,9 +320,9 @@ class Page(Overview):
             (self.words.name("failure_kind", kind), self.small.count(persons))
             for kind, persons in self.facts.last.failed.items()
         ]
-        return self._plain("failures", "persons", rows, first="failure") if rows else None
+        return self._counts_table("failures", "persons", rows, first="failure") if rows else None
 
-    def _plain(
+    def _counts_table(
         self, caption: str, amount: str, rows: Iterable[tuple[str, ShownCount]], *, first: str
     ) -> Table:
         head = (self.words.text(first), self.words.text(amount))

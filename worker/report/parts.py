@@ -49,7 +49,7 @@ class Cell(Value, frozen=True):
 
 
 class Row(Value, frozen=True):
-    """A row of a table. ``is_head`` marks the heading of the rows below it."""
+    """A row of a table. ``is_head`` marks the total of a group or, without a group, of all rows."""
 
     cells: Sequence[Cell]
     group: str = ""
@@ -179,15 +179,18 @@ def scale(low: float, high: float, least_step: int = 1) -> tuple[float, float]:
             base = math.floor(low / step + 1e-9) * step
             if is_fit and base + step * _PARTS >= high * (1 - 1e-9):
                 return base, step
+    # Not reached: with the larger factor, a step always fits.
     return 0.0, high
 
 
 def without_empty_columns(table: Table, empty: str) -> Table:
-    """Return the table without the columns that contain only this text."""
+    """Return the table without the columns that contain only this text, except in the total."""
     places = [
         place
         for place in range(len(table.head))
-        if any(row.cells[place] != Cell(empty) for row in table.rows)
+        if any(
+            row.cells[place] != Cell(empty) for row in table.rows if row.group or not row.is_head
+        )
     ]
     rows = [Row([row.cells[n] for n in places], row.group, row.is_head) for row in table.rows]
     return Table(table.caption, [table.head[n] for n in places], rows)

@@ -47,8 +47,8 @@ def test_an_unknown_limit_is_found(tmp_path: Path, rate: int, ceiling: float) ->
     settled = [ask for ask in nights.asked if WARM_UP_S <= ask.at_s < end_s]
     accepted_per_s = sum(ask.is_good for ask in settled) / (end_s - WARM_UP_S)
     assert 0.6 * rate <= accepted_per_s
-    # Each halving takes a second, in which PTS refuses most requests.
-    assert sum(not ask.is_good for ask in nights.asked) < 0.07 * len(nights.asked)
+    # Each halving takes thirty responses. PTS refuses most of them.
+    assert sum(not ask.is_good for ask in nights.asked) < 0.09 * len(nights.asked)
 
 
 def test_a_request_that_waits_for_its_turn_waits_out_a_pause(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_two_minutes_without_answers(nights: Nights, pass_number: int) -> None:
     assert "the circuit breaker was open for 1" in outcome.report.reasons[-1]
 
 
-@pytest.mark.parametrize(("persons", "since_s"), [(PERSONS, 0.4), (12, 0.2)])
+@pytest.mark.parametrize(("persons", "since_s"), [(PERSONS, 0.4), (12, 0.3)])
 def test_a_night_without_answers(tmp_path: Path, persons: int, since_s: float) -> None:
     """69 after `sync.patience`, also for a clinic of 12 persons; the next start continues."""
     nights = Nights(tmp_path, persons)

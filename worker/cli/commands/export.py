@@ -69,7 +69,7 @@ def command(
     from worker.store.schema.upgrade import HEAD
 
     export_options = Options(format=file_format, dialect=dialect, views=view, since=since)
-    export_options.chosen()  # a usage error must not leave a row in the access log
+    export_options.selected_views()  # a usage error must not leave a row in the access log
     app = cli.load("report")
 
     async def write() -> "Manifest":
