@@ -20,7 +20,7 @@ from worker.config.contract_file import load_contract
 from worker.core.area import AREAS, area_named
 from worker.core.diff import Confirm, confirmed
 from worker.core.guard import GuardLimits
-from worker.core.identity import NationalId, PseudonymKey, pseudonyms
+from worker.core.identity import NationalId, PseudonymKey, pseudonymous
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import PersonDraft, RunProgress
 from worker.http.response import HttpResponse
@@ -225,7 +225,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database))
-            await establish_identity(lease, pseudonyms(_KEY))
+            await establish_identity(lease, pseudonymous(_KEY))
             store = await open_run_store(
                 lease,
                 kind=RunKind.SYNC,

@@ -16,7 +16,7 @@ from worker.config.settings import Settings
 from worker.core.area import ResourceArea, area_named
 from worker.core.contract import Contract, fingerprints
 from worker.core.hosts import is_rehearsal, service_of
-from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
+from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonymous
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseIdAuthorizer, open_helseid
@@ -95,7 +95,7 @@ class App:
                 hint="use the key that the database was created with. Only for a new database, "
                 "create one with `pts-worker keys pseudonym --out FILE`",
             ) from error
-        return pseudonyms(key)
+        return pseudonymous(key)
 
     def roster(self, *, stdin: BinaryIO | None = None) -> Roster:
         """The configured roster.

@@ -66,7 +66,10 @@ def test_what_is_left_out_is_strict():
         ("total = 'header:'", "patient-safety.total: is not the name of a response header"),
         ("paging = {style = 'page', send_as = 'offId'}", "patient-safety: paging.send_as: offId"),
         ("paging = {style = 'page', send_as = ''}", "paging.send_as: must not be empty"),
-        ("extra = {x = {each = ['a', 'b'], c = 'd'}}", "patient-safety.extra.x: each names one"),
+        (
+            "extra = {x = {each = ['a', 'b'], c = 'd'}}",
+            "patient-safety.extra.x: each must name",
+        ),
         ("extra = {x = {a = []}}", "patient-safety.extra.x.a: "),
         ("records = 'a'\ntotal = 'a[0].b'", 'a[0].b is a part of the list of records ("a")'),
         ("records = 'a'\nignore = ['a.b']", 'a.b is a part of the list of records ("a")'),

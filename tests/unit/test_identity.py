@@ -10,7 +10,7 @@ import random
 import msgspec
 import pytest
 
-from worker.core.identity import NationalId, PseudonymKey, pseudonyms, short_key
+from worker.core.identity import NationalId, PseudonymKey, pseudonymous, short_key
 from worker.core.model import Record
 from worker.http.response import HttpResponse
 from worker.masking import masked
@@ -50,9 +50,9 @@ def test_an_identifier_is_not_carried_off(carry, secret):
 def test_a_pseudonym_is_a_keyed_hash():
     """As docs/data-protection.md defines it, so that nobody finds it without the key."""
     expected = hmac.new(RANDOM, DIGITS.encode(), hashlib.sha256).hexdigest()
-    identity = pseudonyms(PseudonymKey(RANDOM))
+    identity = pseudonymous(PseudonymKey(RANDOM))
     assert identity.person_key(NationalId(DIGITS)) == expected
-    assert identity.key_check != pseudonyms(PseudonymKey(RANDOM[::-1])).key_check
+    assert identity.key_check != pseudonymous(PseudonymKey(RANDOM[::-1])).key_check
 
 
 @pytest.mark.promise("8")

@@ -82,7 +82,7 @@ def test_the_information_models_shape():
         "delay_is_indefinite": True,
     }
     for wrong in ([], rules[:1], [*rules, rules[1]]):
-        with pytest.raises(ContractError, match="elements match, but only one may"):
+        with pytest.raises(ContractError, match="elements match, not exactly one"):
             read({**document, "accessRestriction": wrong})
 
 

@@ -35,7 +35,7 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 )
 def test_time_is_read(text, expected):
     """Fractions beyond microseconds are cut, and the year 9999 is never."""
-    assert parse_time(text, naive=UTC) == expected
+    assert parse_time(text, naive_zone=UTC) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_every_time_survives_its_text(at):
 def test_any_text_is_a_time_or_a_value_error(text):
     """No text makes the reader fail in another way."""
     try:
-        parsed = parse_time(text, naive=UTC)
+        parsed = parse_time(text, naive_zone=UTC)
     except ValueError:
         return
     assert parsed.tzinfo == UTC

@@ -261,7 +261,7 @@ class Proposal:
         table["answer_person"] = [path for path in persons if path in around]
         if in_force.total not in around:
             table["total"] = next(iter(roles["total"]), "")
-        named = in_force.counting - {in_force.records, in_force.total}
+        named = in_force.signs_of_records - {in_force.records, in_force.total}
         if not {path.partition("[")[0] for path in named} <= {*around}:
             table["paging"] = None
         first = {role: paths[0] for role, paths in roles.items() if paths}

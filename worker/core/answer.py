@@ -39,7 +39,7 @@ _REFUSALS: Final = range(400, 500)
 _NOT_FOUND: Final = 404
 _OFF_ID_DIGITS: Final = 11
 _NATURAL: Final = re.compile(r"[0-9]{1,19}")
-_HALF_OF_A_PAIR: Final = re.compile(r"[\ud800-\udfff]")
+_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 LEARN: Final = "if PTS has changed, `pts-worker contract learn` proposes what to declare"
 
 
@@ -121,10 +121,10 @@ def _no_records(
         raise ContractError("a Content-Length above 0, but no body", field="$")
     paging = contract.paging
     # Page 1 of 1 is how some services describe an empty result.
-    numbers = (paging.field, paging.pages) if isinstance(paging, PagePaging) else ()
-    for place in sorted(contract.counting):
+    page_numbers = (paging.field, paging.pages) if isinstance(paging, PagePaging) else ()
+    for place in sorted(contract.signs_of_records):
         value = find(document, parse_path(place))
-        if value and not (value == 1 and place in numbers):
+        if value and not (value == 1 and place in page_numbers):
             raise ContractError("not empty, where the status means no records", field=place)
     expected = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
     received = {place: find(document, parse_path(place)) for place in expected}
@@ -161,7 +161,7 @@ def parse(body: bytes | bytearray) -> Any:
         raise TransientError("not JSON, so the answer is not from PTS", status=200) from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ContractError("a field that appears twice in one object", field="$")
@@ -180,7 +180,7 @@ def _finite(text: str) -> float:
 
 
 _JSON: Final = json.JSONDecoder(
-    object_pairs_hook=_once, parse_constant=_refuse_constant, parse_float=_finite
+    object_pairs_hook=_unique_fields, parse_constant=_refuse_constant, parse_float=_finite
 )
 
 
@@ -278,8 +278,8 @@ def _check_values(answer: Answer, contract: AreaContract, off_id: str) -> None:
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise ``ContractError`` for half a surrogate pair: JSON allows it, but UTF-8 does not."""
-    if _HALF_OF_A_PAIR.search(text):
+    """Raise ``ContractError`` for a lone surrogate: JSON allows it, but UTF-8 does not."""
+    if _LONE_SURROGATE.search(text):
         raise ContractError("a text that is not Unicode", field=where)
 
 

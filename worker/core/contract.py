@@ -96,7 +96,7 @@ def _checked_key(text: str) -> str:
 
 def _checked_leaves(leaves: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     if EACH in leaves and (len(leaves[EACH]) != 1 or len(leaves) == 1):
-        raise ValueError(f"{EACH} names one array, beside the leaves of its elements")
+        raise ValueError(f"{EACH} must name one array, next to at least one leaf of its elements")
     return leaves
 
 
@@ -150,9 +150,9 @@ class SendingPaging(_Declared):
 
     style: str
     send_as: Annotated[str, Field(min_length=1)]
-    """Its name in the request."""
+    """The name of the value in the request."""
     send_in: Literal["body", "query"] = "body"
-    """Its place in the request: `"body"` or `"query"`."""
+    """The place of the value in the request: `"body"` or `"query"`."""
 
 
 class TokenPaging(SendingPaging):
@@ -170,7 +170,7 @@ class ReferencePaging(SendingPaging):
     field: PlaceText
     """The path of the reference in the answer."""
     send_as: str = ""
-    """Its name in the request. Default: its name in the answer."""
+    """The name of the reference in the request. Default: its name in the answer."""
 
     @model_validator(mode="after")
     def _send_as_received(self) -> "ReferencePaging":
@@ -241,7 +241,7 @@ class AreaContract(_Declared):
 
     # Only the checks that need several keys. Those of a single key are in its type.
     @model_validator(mode="after")
-    def _check_keys(self) -> "AreaContract":
+    def _check_names(self) -> "AreaContract":
         unknown = {*self.required, *self.values} - self.columns.keys()
         unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
         if unknown:
@@ -251,17 +251,22 @@ class AreaContract(_Declared):
             )
         if both := self.columns.keys() & self.extra.keys():
             raise ValueError(f"both a column and an extra: {', '.join(sorted(both))}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_continuation(self) -> "AreaContract":
         # A continuation under this key would replace the identifier, so the next request would not
         # name the person.
-        paging = self.paging
-        if isinstance(paging, SendingPaging) and OFF_ID in json.dumps(
-            self.body.get(paging.send_as)
-        ):
-            raise ValueError(
-                f"paging.send_as: {paging.send_as} in the body contains the identifier"
-            )
-        within = (f"{self.records}.", f"{self.records}[") if self.records else ""
-        if inside := [place for place in self.places if f"{place}.".startswith(within)]:
+        name = self.paging.send_as if isinstance(self.paging, SendingPaging) else ""
+        if OFF_ID in json.dumps(self.body.get(name)):
+            raise ValueError(f"paging.send_as: {name} in the body contains the identifier")
+        return self
+
+    @model_validator(mode="after")
+    def _check_places(self) -> "AreaContract":
+        # If the answer itself is the list, every path is inside it, and every text starts with "".
+        beginnings = (f"{self.records}.", f"{self.records}[") if self.records else ""
+        if inside := [place for place in self.places if f"{place}.".startswith(beginnings)]:
             place = f'{min(inside)} is a part of the list of records ("{self.records}")'
             raise ValueError(f"{place}. Only fields around the list can be declared here")
         return self
@@ -270,12 +275,13 @@ class AreaContract(_Declared):
     def places(self) -> frozenset[str]:
         """The declared leaves around the records."""
         # The list itself is read record by record, so it is not a leaf.
-        named = {*self.expect, *self.answer_person, *self.ignore, *self.counting} - {self.records}
+        declared = {*self.expect, *self.answer_person, *self.ignore, *self.signs_of_records}
+        named = declared - {self.records}
         return frozenset(name for name in named if not name.startswith(HEADER))
 
     @cached_property
-    def counting(self) -> frozenset[str]:
-        """The paths of fields that can indicate records, or more records."""
+    def signs_of_records(self) -> frozenset[str]:
+        """The paths of fields whose value can mean that there are records, or more of them."""
         paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
         return frozenset({self.records, self.total, *paging} - {""})
 
@@ -320,7 +326,7 @@ def fields_of(source: SourceText) -> frozenset[str]:
 
 def fingerprint(contract: AreaContract) -> str:
     """A fingerprint of sixteen characters, equal only for equal declarations."""
-    # All declared keys with their defaults, so a new default is a new contract.
+    # Includes the keys that keep their default, so a changed default changes the fingerprint.
     text = contract.model_dump_json()
     return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Types for national identifiers and pseudonym keys that never print, and keyed pseudonyms.
+"""National identifiers and pseudonym keys, whose values are never printed, and keyed pseudonyms.
 
 An identifier is eleven digits (pts reference, 9). Wrong check digits are only a warning, because
 synthetic numbers, felles hjelpenummer and future numbers follow other rules. No sex or date of
@@ -6,6 +6,7 @@ birth is derived from an identifier.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import re
@@ -27,7 +28,7 @@ _AS_A_NUMBER: Final = (
 
 
 class NationalId:
-    """An ``offId``: a person's national identifier, which never prints.
+    """An ``offId``: a person's national identifier, whose digits are never printed.
 
     ``str``, ``repr`` and formatting give a mask. Pickling and JSON encoding fail. Only ``reveal``
     returns the digits: use it only for request bodies and pseudonyms.
@@ -64,7 +65,7 @@ class NationalId:
 def normalise_off_id(text: str) -> str | None:
     """The 11 digits of the text, or None.
 
-    Surrounding blanks are removed, and one space or hyphen after the sixth digit.
+    Removes surrounding blanks, and one space or hyphen after the sixth digit.
     """
     stripped = text.strip()
     if len(stripped) == LENGTH + 1 and stripped[6] in " -":
@@ -80,7 +81,7 @@ def off_id_problem(text: str) -> str:
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
-    if is_number(stripped):
+    if is_written_as_number(stripped):
         return f"the identifier must be {LENGTH} digits; {_AS_A_NUMBER}"
     if not (stripped.isascii() and stripped.isdigit()):
         return f"the identifier must be {LENGTH} digits; other characters were found"
@@ -89,8 +90,8 @@ def off_id_problem(text: str) -> str:
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
 
 
-def is_number(text: str) -> bool:
-    """Whether a program wrote a column as numbers, such as ``6.8E+09`` or ``1013299997.0``."""
+def is_written_as_number(text: str) -> bool:
+    """Whether a program wrote an identifier as a number, as ``6.8E+09`` or ``1013299997.0``."""
     return _NUMBER.fullmatch(text) is not None
 
 
@@ -104,7 +105,7 @@ def is_h_number(digits: str) -> bool:
 
 
 class PseudonymKey:
-    """A secret pseudonym key, which never prints.
+    """A secret pseudonym key, which is never printed.
 
     Args:
         key: the content of the key file.
@@ -118,7 +119,7 @@ class PseudonymKey:
     def __init__(self, key: bytes) -> None:
         if weakness := _weakness(key):
             raise ValueError(weakness)
-        # Keyed once and copied for each person: keying costs two of four compressions.
+        # Keyed once and copied for each person: of the four SHA-256 compressions, keying costs two.
         self._start = hmac.new(key, digestmod=hashlib.sha256)
 
     def pseudonym(self, off_id: NationalId) -> str:
@@ -168,19 +169,18 @@ PLAIN: Final = Identity(mode="plain", person_key=NationalId.reveal, key_check=""
 """The store uses identifiers as keys."""
 
 
-def pseudonyms(key: PseudonymKey) -> Identity:
-    """Pseudonyms under a key."""
+def pseudonymous(key: PseudonymKey) -> Identity:
+    """The store uses pseudonyms under this key as keys."""
     return Identity(mode="pseudonym", person_key=key.pseudonym, key_check=key.check_value())
 
 
 def _weakness(content: bytes) -> str:
     """Why a key could be guessed. Empty for random bytes, raw, hexadecimal or Base64."""
-    try:
-        text = "".join(content.decode().splitlines()).strip()
-    except UnicodeDecodeError:
-        text = "\0"
+    key = content
     # An encoded key has fewer random bytes than characters, so the decoded bytes are judged.
-    key = _decoded(text) if text.isprintable() else content
+    with contextlib.suppress(UnicodeDecodeError):
+        text = "".join(content.decode().splitlines()).strip()
+        key = _decoded(text) if text.isprintable() else content
     if not key:
         return "the key is text, not random bytes"
     if len(key) < KEY_BYTES_MIN:
@@ -192,6 +192,7 @@ def _weakness(content: bytes) -> str:
 
 def _decoded(text: str) -> bytes:
     """The bytes that a text encodes in hexadecimal or Base64. Empty for other text."""
+    # Base64 has two alphabets, and the decoder accepts one of them.
     standard = text.replace("-", "+").replace("_", "/")
     for decode in (bytes.fromhex, _from_base64):
         try:

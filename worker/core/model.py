@@ -108,7 +108,7 @@ class CompleteArea(Value, frozen=True, kw_only=True):
     partially read area can never close a restriction (promise 1).
 
     Attributes:
-        drift: the number of records with each undeclared field, by its path.
+        drift: for each undeclared field, by its path, the number of records that have it.
     """
 
     area: str
@@ -122,7 +122,7 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         reason: the error, without any value from the response.
-        retry_at: the end of the pause that PTS asked for, if it did.
+        retry_at: the end of the pause that PTS asked for, if any.
     """
 
     area: str
@@ -145,7 +145,7 @@ class PersonRead(Value, frozen=True, kw_only=True):
 
 
 class RunKind(enum.StrEnum):
-    """The scope of a run: the complete roster, or a subset that marks no person as departed."""
+    """The scope of a run: the complete roster, or a subset. Only a sync has departures."""
 
     SYNC = "sync"
     BACKFILL = "backfill"

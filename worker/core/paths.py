@@ -96,12 +96,14 @@ def parse_path(text: str) -> FieldPath:
         if match is None:
             raise ValueError(f"{text!r} is not a field path such as objectScope.type")
         name, index, field, value = match.groups()
-        pick = Match(field, _scalar(value)) if field else None if index is None else int(index)
+        pick: int | Match | None = None if index is None else int(index)
+        if field:
+            pick = Match(field, _scalar(value))
         segments.append(Segment(part, name, pick))
     names = tuple(
         tuple(
             (".".join(segment.text for segment in segments[start:end]), end)
-            # Longest first, because a literal name takes precedence over its parts.
+            # Longest first: `a.b` is the field `a.b` before it is the field `b` of `a`.
             for end in range(len(segments), start, -1)
         )
         for start in range(len(segments))
@@ -110,7 +112,7 @@ def parse_path(text: str) -> FieldPath:
 
 
 def _parts(text: str) -> list[str]:
-    """The text between dots outside brackets."""
+    """The parts of a path: the text, split at each dot that is not in brackets."""
     return re.split(r"\.(?![^\[\]]*\])", text)
 
 
@@ -124,8 +126,10 @@ def find(document: Any, path: FieldPath) -> Any:
     """The value at a path, or None.
 
     Raises:
-        ContractError: no element of an array, or more than one, has the selected value.
+        ContractError: the path selects an element of another value than an array, or no element or
+            more than one has the selected value.
     """
+    # The most frequent case: the whole path is the name of a field.
     if isinstance(document, dict) and path.text in document:
         return document[path.text]
     return _find(document, path)
@@ -136,7 +140,6 @@ def _find(value: Any, path: FieldPath) -> Any:
     while start < len(path.segments):
         if not isinstance(value, dict):
             return None
-        # Longest name first, so that `a.b` finds the field `a.b` before field `b` of `a`.
         for name, end in path.names[start]:
             if name in value:
                 value, start = value[name], end
@@ -160,7 +163,7 @@ def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
     # The first of several would be a guess, which may differ from one night to the next.
     if len(matching) != 1:
         raise ContractError(
-            f"{len(matching)} of {len(array)} elements match, but only one may", field=path.text
+            f"{len(matching)} of {len(array)} elements match, not exactly one", field=path.text
         )
     return matching[0]
 

@@ -37,7 +37,7 @@ LEDGER_DRIFT_MAX: Final = 1_000
 """Maximum number of names of undeclared fields of one area in the ledger, over all runs."""
 
 _INTEGER_BITS: Final = 63
-"""The range of a signed 64-bit database column."""
+"""Bits of a signed 64-bit integer, without the sign."""
 _NOTHING: Final[tuple[Any, ...]] = (None, {}, [])
 _CONTAINERS: Final = (dict, list)
 _IDS: Final = (str, int)
@@ -54,7 +54,7 @@ class Page(Value, frozen=True, kw_only=True):
     """One page of an area.
 
     Attributes:
-        drift: the number of records with each undeclared field, by its path.
+        drift: for each undeclared field, by its path, the number of records that have it.
     """
 
     records: tuple[Record, ...]
@@ -200,7 +200,7 @@ class RecordReader:
     def _hash(self, values: Mapping[str, Any]) -> bytes:
         """A hash of the names and values of all fields that have a value.
 
-        Absent fields do not count, so that a newly declared field changes only rows that have it.
+        Absent fields are left out, so that a newly declared field changes only rows that have it.
         """
         hashed = {
             name: value
@@ -353,7 +353,7 @@ def _as_boolean(value: Any) -> bool:
 def _as_time(value: Any, *, naive: ZoneInfo | None) -> datetime:
     if not isinstance(value, str):
         raise ValueError("not a time")
-    return parse_time(value, naive=naive)
+    return parse_time(value, naive_zone=naive)
 
 
 def converter(kind: ColumnType, naive_times: str) -> _Convert:

@@ -17,7 +17,7 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 _YEAR_OF_START: Final = 1
 _YEAR_OF_NEVER: Final = 9999
 
-_FORM: Final = re.compile(
+_ISO_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d"
     r"(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
@@ -33,43 +33,43 @@ _DURATION: Final = re.compile(
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
-def parse_time(text: str, *, naive: tzinfo | None = None) -> datetime:
+def parse_time(text: str, *, naive_zone: tzinfo | None = None) -> datetime:
     """Parse an ISO 8601 time with up to nine fractional digits, truncated to six.
 
     A date alone is midnight. A time in or after the year 9999 in UTC is ``END_OF_TIME``. A time
     before the year 1 is ``START_OF_TIME``.
 
     Args:
-        naive: the zone of a time without an offset.
+        naive_zone: the zone of a time without an offset.
 
     Raises:
         ValueError: the text is not a time, or has no offset and no zone is declared. The message
             does not contain the text.
     """
-    if _FORM.fullmatch(text) is None:
+    # The pattern comes first: `fromisoformat` also accepts other formats, such as week dates.
+    if _ISO_TIME.fullmatch(text) is None:
         raise ValueError("not an ISO 8601 time")
     try:
-        # `fromisoformat` also accepts other forms, such as week dates, so the pattern comes first.
         time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("not a valid date or time") from None
     # Nearly all times take this fast path. The others need conversion and limits.
     if time.tzinfo is UTC and _YEAR_OF_START < time.year < _YEAR_OF_NEVER:
         return time
-    # Before the conversion, which would overflow in a zone west of Greenwich.
+    # Checked before the conversion, which would overflow for a zone west of Greenwich.
     if time.year == _YEAR_OF_NEVER:
         return END_OF_TIME
     if time.tzinfo is None:
-        if naive is None:
+        if naive_zone is None:
             raise ValueError("a time without an offset; declare `naive_times` in the contract")
-        time = time.replace(tzinfo=naive)
+        time = time.replace(tzinfo=naive_zone)
     try:
         return _clamped(time.astimezone(UTC))
     except OverflowError:
         return START_OF_TIME
 
 
-def is_of_the_future(at: datetime, now: datetime) -> bool:
+def is_in_the_future(at: datetime, now: datetime) -> bool:
     """Whether a time is so far in the future that a clock is or was wrong."""
     return at - now > CLOCK_TOLERANCE
 
@@ -93,7 +93,7 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(**parts)
     except OverflowError:
-        raise ValueError("is too long a duration") from None
+        raise ValueError("is too long") from None
 
 
 def format_duration(duration: timedelta) -> str:

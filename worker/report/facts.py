@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.effect import Figure
 from worker.core.model import RunKind, RunStatus
-from worker.core.times import is_of_the_future
+from worker.core.times import is_in_the_future
 from worker.core.value import Value
 from worker.errors import FailureKind, UsageError
 from worker.report.figures import (
@@ -288,7 +288,7 @@ def _compared_night(nights: Sequence[NightFacts]) -> NightFacts | None:
 def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -> SnapshotState:
     if last is None:
         return SnapshotState.EMPTY
-    if is_of_the_future(last.published_at, now):
+    if is_in_the_future(last.published_at, now):
         return SnapshotState.FUTURE
     if last_sync is None:
         return SnapshotState.GAPS

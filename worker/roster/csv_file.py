@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, TypeAlias
 
 from anyio import to_thread
 
-from worker.core.identity import is_number
+from worker.core.identity import is_written_as_number
 from worker.core.model import RosterLineError
 from worker.errors import RosterError, reason_of
 from worker.roster import (
@@ -230,7 +230,7 @@ class _LineParser:
             raise RosterError(f"{self._place()} {self._wrong_encoding}", hint=hint)
         # A file without a header: its first line is an identifier.
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
-        if (bare.isascii() and bare.isdigit()) or is_number(bare):
+        if (bare.isascii() and bare.isdigit()) or is_written_as_number(bare):
             return False
         # Norwegian Excel separates by semicolon.
         self._delimiter = max(_NAMES, key=text.count)

@@ -13,7 +13,7 @@ from worker.core.times import parse_time
 def _time(_context: object, _parameter: object, text: str | None) -> datetime | None:
     """Parse a time. Without a zone it is UTC, and a date is its midnight."""
     try:
-        return None if text is None else parse_time(text.strip(), naive=UTC)
+        return None if text is None else parse_time(text.strip(), naive_zone=UTC)
     except ValueError as error:
         raise click.BadParameter(f"{error}; for example 2026-01-31T12:00:00Z") from None
 
