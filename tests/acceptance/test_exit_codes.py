@@ -134,13 +134,16 @@ def test_69_pts_is_down(later: Installation) -> None:
 
 
 def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
-    """So is a PTS that answers 503 to everybody."""
+    """So is a PTS that answers 503 to everybody. The next run adds these retries to its own."""
     standin.everybody = lambda _: http(status="503 Service Unavailable")
     ended = lite.sync()
     assert ended.code == 69, ended.out
     ((requests, retries),) = lite.store.rows("SELECT requests, retries FROM run")
     again = len(standin.asked) - len(set(standin.asked))
     assert (requests, 0 < retries <= again) == (len(standin.asked), True)
+    standin.everybody = None
+    run = lite.sync().run
+    assert (run["continued"], run["totals"]["retries"]) == (True, retries)
 
 
 ENDLESS = (

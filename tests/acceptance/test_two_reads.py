@@ -113,6 +113,16 @@ def test_what_two_reads_lack_is_closed(standin: Standin, tmp_path: Path, databas
     assert [area["first_read_at"] for area in found["areas"]] == [None, None]
 
 
+def test_a_failed_read_is_repeated_later(worker: Installation, standin: Standin) -> None:
+    """`sync.confirm_after` counts from the failure, not from the start of the run."""
+    failed = http(status="400 Bad Request", before_s=1.0)
+    standin.script[FIRST, SAFETY] = in_order(lambda _: failed, truth)
+    ended = worker.sync("--set", f"sync.confirm_after={LATER_S:g}s")
+    assert ended.code == 0, ended.story()
+    first, second = heard_of(standin, FIRST, SAFETY)
+    assert second.at_s - first.at_s >= LATER_S + failed.before_s
+
+
 CONTRADICTIONS: Mapping[str, tuple[str, tuple[Answerer, Answerer]]] = {
     "nothing, then all": ("unstable", (nothing, truth)),
     "nothing, then one of two": ("unstable", (nothing, lambda ask: http(ask.records[:1]))),

@@ -129,6 +129,15 @@ def test_a_status_that_takes_back_what_was_read(keys):
         walk.next_request(answer(b"", declared, status=204), [])
 
 
+def test_a_next_link_with_the_default_port():
+    """It leads to the same server."""
+    declared = contract(**STYLES["next_link"])
+    walk = PagingState(contract=declared, url=URL, off_id=OFF_ID)
+    link = "https://pts.example:443/v0.5/_search?p=2"
+    request = walk.next_request(answer({"items": [{"id": 1}], "next": link}, declared), ["1"])
+    assert (request and request.url) == link
+
+
 @pytest.mark.parametrize(
     ("header", "targets"),
     [
