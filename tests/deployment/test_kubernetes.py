@@ -125,6 +125,7 @@ def test_cron_job_starts_at_an_hour_that_every_day_has_once(name: str, variant: 
     assert spec.get("suspend", False) is is_by_hand
     assert spec["timeZone"] == "Europe/Oslo"
     assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["failedJobsHistoryLimit"] >= 3  # else nobody can read why a night failed
     assert "2" not in spec["schedule"].split()[1].split(",")
     if not is_by_hand:
         # A cluster that was busy for an hour. Without it a hundred missed starts stop the CronJob.
