@@ -215,6 +215,7 @@ def test_cron_mails_somebody_and_its_log_is_kept_short():
     (pattern,) = (line.removesuffix(" {") for line in rotated if line.endswith(" {"))
     assert Path(cron_variables()["LOG"]).match(pattern)
     assert "    su pts-worker pts-worker" in rotated
+    assert "    delaycompress" in rotated  # a run writes on to the file that it opened
 
 
 @pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS, ExitCode.UNAVAILABLE])
