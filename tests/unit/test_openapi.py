@@ -322,7 +322,7 @@ def test_response_headers():
 
 
 def test_the_path_of_the_server():
-    """It begins the path of the contract, without that of `api.base_url`. The nearest one counts."""
+    """It begins the contract's path, without that of `api.base_url`. The nearest server counts."""
     server = (
         "servers: [{url: 'https://pts.example/{stage}/api/', variables: {stage: {default: x}}}]"
     )
