@@ -168,6 +168,13 @@ def test_little_room_and_an_h_number(worker: Installation):
     assert (line["state"], line["hint"]) == ("WARN", "free some space on that disk")
 
 
+def test_a_database_that_cannot_be_written(worker: Installation):
+    """It can be read, and the night would fail: the line has the command that mends it."""
+    worker.store.path.chmod(0o400)
+    line = line_of(worker.run("doctor", obeys_modes=True), "database")
+    assert (line["state"], f"chmod u+w {worker.store.path}" in line["hint"]) == ("FAIL", True)
+
+
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
     """``--person`` takes ``-`` alone."""
     assert visits["person"].code == 2

@@ -51,7 +51,7 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     assert "run 1: 3 persons not sent (H-numbers)" in listed.out
     line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
     # The digits of made-up persons are a warning. H-numbers are none.
-    assert line["hint"].startswith("correct mistyped ones")
+    assert line["hint"].startswith("a mistyped identifier")
     assert line["text"].startswith(f"9 persons, {2 * OTHERS} requests, ")
     assert "3 H-numbers not sent" in line["text"]
     assert f"9 persons, {2 * (OTHERS + 3)} requests, " in sending.out

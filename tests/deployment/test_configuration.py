@@ -190,23 +190,30 @@ def test_sqlite_component_needs_no_password(tmp_path: Path):
     assert (database.url, database.group_readable) == ("sqlite:////data/pts.db", True)
 
 
+def test_a_backup_has_time_for_a_large_database():
+    """An hour at least, and over before the next one. systemd's own limit would be 90 s."""
+    service = unit("pts-worker-backup.service")["Service"]
+    limits = [parse_duration(one(service, "TimeoutStartSec")), *job_limits("pts-backup")]
+    assert timedelta(hours=1) < min(limits) <= max(limits) < timedelta(hours=24)
+
+
 def test_the_worker_ends_a_run_before_the_platform_does():
     """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
     for source, limit in (
         (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "RuntimeMaxSec"))),
-        *((KUBERNETES / "base", limit) for limit in job_limits({"sync", "backfill"})),
+        *((KUBERNETES / "base", limit) for limit in job_limits("pts-sync", "pts-backfill")),
     ):
         sync = tomllib.loads((source / "worker.toml").read_text())["sync"]
         slack = limit - parse_duration(sync["deadline"])
         assert slack > timedelta(minutes=30, seconds=10)  # --wait 30m, and 10 s to stop
 
 
-def job_limits(commands: set[str]) -> list[timedelta]:
-    """``activeDeadlineSeconds`` of the Jobs that run one of these commands."""
+def job_limits(*names: str) -> list[timedelta]:
+    """``activeDeadlineSeconds`` of these CronJobs, in each variant."""
     return [
         timedelta(seconds=workload.job["activeDeadlineSeconds"])
         for workload in workloads()
-        if workload.container["args"][0] in commands
+        if workload.name in names
     ]
 
 

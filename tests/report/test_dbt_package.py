@@ -91,7 +91,8 @@ async def test_models_of_a_day_with_a_sync_and_a_backfill(postgresql_url: str):
     """Stocks are those of the last publication, flows add up, and a share has a fraction."""
     async with world_on(postgresql_url, our_clock=True) as world:
         one, two = (safety(key, "NORN_EPO", NEVER) for key in "ab")
-        await world.publish(seen(world, 1, one), *(seen(world, n) for n in (2, 3)), limits=ANY)
+        closed = seen(world, 2, cohort="closed")
+        await world.publish(seen(world, 1, one), closed, seen(world, 3), limits=ANY)
         world.fake.advance(86_400)
         await world.publish(seen(world, 1, one, two), seen(world, 2), missed(world, 3), limits=ANY)
         world.fake.advance(60)
@@ -101,11 +102,12 @@ async def test_models_of_a_day_with_a_sync_and_a_backfill(postgresql_url: str):
         by_day = await world.rows(f"SELECT {columns} FROM ({days}) AS d GROUP BY day ORDER BY day")
         cohorts = statement_of("pts_freshness_by_cohort")
         shares = await world.rows(
-            f"SELECT confirmed_share, is_last FROM ({cohorts}) AS c ORDER BY publication_no"
+            f"SELECT confirmed_share, is_last FROM ({cohorts}) AS c ORDER BY publication_no, cohort"
         )
     assert [tuple(map(int, row)) for row in by_day] == [(1, 1, 1, 0, 0), (1, 1, 0, 1, 1)]
     assert [(round(float(share), 2), is_last) for share, is_last in shares] == [
         (1.0, False),
+        (1.0, False),  # a cohort that is gone
         (0.67, False),
         (0.67, True),
     ]

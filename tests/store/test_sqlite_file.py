@@ -78,6 +78,16 @@ def test_others_can_make_files_beside_it(
     assert "mkdir -m 700" in caught.value.hint
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_others_can_write_a_file_beside_it(path: Path, suffix: str):
+    """SQLite takes pages from these files."""
+    beside = Path(f"{path}{suffix}")
+    beside.touch()
+    beside.chmod(0o666)
+    with pytest.raises(ConfigurationError, match=f"can write {beside}"):
+        anyio.run(open_alone, path)
+
+
 async def open_alone(path: Path) -> None:
     """Neither read nor write."""
     async with open_database(f"sqlite:///{path}", FakeRuntime().runtime):

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 
 import pytest
 import structlog
@@ -56,7 +57,7 @@ def test_json_line():
 
 @pytest.mark.promise("8")
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_nothing_personal_is_written(log_format):
+def test_nothing_personal_is_written(log_format, capsys):
     """Identifiers and tokens are masked at every depth, in exceptions and in libraries' logs.
 
     Of an exception there is the class and the frames: no text, no note, no local variable.
@@ -70,9 +71,13 @@ def test_nothing_personal_is_written(log_format):
     log.info("x", off_id="short", token="short", person=NationalId(ID), raw=ID.encode())
     logging.getLogger("apscheduler.scheduler").warning("job %s", ID)
     logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
-    text = stream.getvalue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(ID, stacklevel=1)
+    text = stream.getvalue() + capsys.readouterr().err
     assert text.count("ValueError") >= 3
     assert "job %s" in text
+    assert "py.warnings" in text
     assert "test_logs.py" in text
     secrets = (ID, JWT, "short", "hemmelig-lokal", ID[1:], TOKEN, WORD)
     assert [secret for secret in secrets if secret in text] == []

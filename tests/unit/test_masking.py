@@ -91,6 +91,7 @@ def test_an_error_holds_no_identifier(name):
         ("bearer abcdefghijklmnop.qrst==", "bearer ***"),
         ("postgresql://u:hemmelig@h/db", "postgresql://u:***@h/db"),
         ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- x", "*** x"),
+        ("-----BEGIN PRIVATE KEY-----\nMIG", "***"),  # cut off
         ('{"d": "abcdefghijklmnopqrst", "x": 1}', '{"d": "***", "x": 1}'),
         ("1234567890 requests, DPoP nonce learnt", "1234567890 requests, DPoP nonce learnt"),
         ("https://127.0.0.1:8801/x@y", "https://127.0.0.1:8801/x@y"),

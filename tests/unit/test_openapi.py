@@ -322,7 +322,7 @@ def test_response_headers():
 
 
 def test_the_path_of_the_server():
-    """It begins the path of the contract, without what `api.base_url` has."""
+    """It begins the contract's path, without that of `api.base_url`. The nearest server counts."""
     server = (
         "servers: [{url: 'https://pts.example/{stage}/api/', variables: {stage: {default: x}}}]"
     )
@@ -332,6 +332,10 @@ def test_the_path_of_the_server():
     assert read(text, base_path="/x").table["path"] == f"/api{path}"
     assert read(text, base_path="/x/api/").table["path"] == path
     assert read(text.replace("https://pts.example", "")).table["path"] == f"/x/api{path}"
+    text = text.replace("    post:", "    servers: [{url: /item}]\n    post:")
+    assert read(text).table["path"] == f"/item{path}"
+    text = text.replace("parameters: []", "servers: [{url: /operation}]")
+    assert read(text).table["path"] == f"/operation{path}"
 
 
 def test_versions_and_deprecation():
