@@ -84,7 +84,7 @@ class _MadeUp:
     generation: int
     change_percent: int
 
-    def room(self) -> nullcontext[None]:
+    def reserve_memory(self) -> nullcontext[None]:
         """Answers take no room that is limited."""
         return nullcontext()
 

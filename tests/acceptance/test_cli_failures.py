@@ -65,7 +65,9 @@ def test_many_failures_are_a_table(standin: Standin, tmp_path: Path, sqlite_url:
         standin.script[off_id, PRIVACY] = lambda _: http({}, status="400 Bad Request")
     assert worker.sync("--set", "sync.first_min_completeness=0").code == 3
     long_ago = "UPDATE person_area SET failing_since = '2026-01-02T03:04:05.000000+00:00' WHERE"
-    worker.store.rows(f"{long_ago} person_id = 3 AND area = '{SAFETY}'")
+    failed = f"area = '{SAFETY}' AND failure_kind IS NOT NULL"
+    first = f"(SELECT min(person_id) FROM person_area WHERE {failed})"
+    worker.store.rows(f"{long_ago} {failed} AND person_id = {first}")
     many, every, some, none, listed = calls(
         worker,
         "failures list",

@@ -63,7 +63,7 @@ class MadeUp:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self.room = nullcontext
+        self.reserve_memory = nullcontext
         self._style = random.choice([*SAYS, *COUNTED])
         is_bare = self._style in ("none", "link", *COUNTED) and self._is(0.3)
         self._list = "" if is_bare else random.choice(["items", "data.list"])

@@ -34,7 +34,7 @@ class Sender:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self.room = nullcontext
+        self.reserve_memory = nullcontext
 
     async def send(self, request: Request) -> HttpResponse:
         authorization = self._caller.headers(request.url.partition("?")[0])
