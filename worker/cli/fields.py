@@ -78,6 +78,12 @@ class Parameter(NamedTuple):
         """The keys of ``ROLES`` that fit it."""
         return roles_of(self.name, _field(self.schema))
 
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """The parts of the schema that help to choose a value."""
+        keys = ("example", "enum", "description")
+        return {key: self.schema[key] for key in keys if self.schema.get(key)}
+
     def value(self, in_force: Any) -> Any:
         """The value to send: the only allowed one, that in force, a default, or a new id."""
         choices, values = self.schema.get("enum"), list[Any]()

@@ -36,7 +36,6 @@ from worker.core.effect import group_of
 from worker.core.paths import UNNAMED, find, leaves, parse_path
 from worker.masking import masked
 
-_REMARKS: Final = ("example", "enum", "description")
 _REMARK_MAX: Final = 200
 _IDS: Final = ("id", "restrictionid", "accessrestrictionid", "identifier", "guid", "uuid")
 _NEXT: Final = re.compile(r"(?<=_links\.)next(?=\.)")
@@ -309,9 +308,7 @@ class Proposal:
                 if (value := parameter.value(before.get(name.lower()))) is not None:
                     after[name] = value
                 elif parameter.is_required:
-                    schema = parameter.schema
-                    remarks = {key: schema[key] for key in _REMARKS if schema.get(key)}
-                    remark = masked(json.dumps(remarks)[:_REMARK_MAX])
+                    remark = masked(json.dumps(parameter.remarks)[:_REMARK_MAX])
                     text = f"{name!r} is required, and the document has no value: {remark}"
                     self.note(place, text, [repr(name)])
                 else:
