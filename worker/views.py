@@ -95,7 +95,7 @@ def view_name_nb(view: str) -> str:
 def _column(view: str, declared: str) -> ViewColumn:
     name = declared.removesuffix("?")  # "?" marks a nullable column
     meanings = _document("meanings")["columns"]
-    # A column can have a meaning of its own in one view.
+    # A view can define a column differently.
     meaning = meanings.get(f"{view}.{name}") or meanings[name]
     kind = Kind(meaning["kind"])
     return ViewColumn(name, is_nullable=declared.endswith("?"), **{**meaning, "kind": kind})

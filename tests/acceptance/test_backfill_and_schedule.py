@@ -207,11 +207,11 @@ def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) ->
     text = "\n".join(standin.people).encode()
     ended = worker.run("backfill", "--person", "-", stdin=text)
     assert ended.code == 5, ended.out
-    failures, shown = calls(worker, "failures list --json", "status")
+    failures, status = calls(worker, "failures list --json", "status")
     runs = {each["local_ref"]: each["runs"] for each in failures.document["failures"]}
     assert runs == {ref_of(off_id_of(5)): 2, ref_of(off_id_of(6)): 1}
-    assert "Another `backfill` reads its persons again" in shown.out
-    assert "restrictions would be removed, for example" in shown.out
+    assert "Another `backfill` reads its persons again" in status.out
+    assert "restrictions would be removed, for example" in status.out
     standin.script.clear()
     assert worker.sync("--accept-removals").code == 5
     assert worker.store.ids() == before

@@ -134,7 +134,7 @@ def test_69_pts_is_down(later: Installation) -> None:
 
 
 def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
-    """So is a PTS that answers 503 to everybody. The next run adds these retries to its own."""
+    """PTS answers each request with 503. The next run adds these retries to its own."""
     standin.everybody = lambda _: http(status="503 Service Unavailable")
     ended = lite.sync()
     assert ended.code == 69, ended.out

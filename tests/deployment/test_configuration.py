@@ -209,7 +209,7 @@ def test_the_worker_ends_a_run_before_the_platform_does():
 
 
 def job_limits(*names: str) -> list[timedelta]:
-    """``activeDeadlineSeconds`` of these CronJobs, in each variant."""
+    """The ``activeDeadlineSeconds`` of each CronJob in every overlay."""
     return [
         timedelta(seconds=workload.job["activeDeadlineSeconds"])
         for workload in workloads()

@@ -225,8 +225,8 @@ def test_clinics_are_ordered_by_name():
         for n, name in enumerate(names)
     ]
     facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=cohorts)
-    shown = [cohort.name for cohort in ShownFacts(facts, SmallNumbers(5)).cohorts]
-    assert shown == ["bryst", "Zen", "\u00d8re", "\u00c5pen", ""]
+    ordered = [cohort.name for cohort in ShownFacts(facts, SmallNumbers(5)).cohorts]
+    assert ordered == ["bryst", "Zen", "\u00d8re", "\u00c5pen", ""]
 
 
 def test_a_number_of_persons_reveals_no_row():

@@ -32,7 +32,7 @@ async def test_failures_of_a_withheld_run_are_shown_until_the_next_begins(databa
             failed(world, "aaaa"), failed(world, "bbbb"), read(world, "cccc", "y"),
             failed(world, "dddd", FailureKind.CONTRACT),
         )  # fmt: skip
-        counts = [(one.kind, one.persons) for one in await attempt.store.failures()]
+        counts = [(failure.kind, failure.persons) for failure in await attempt.store.failures()]
         assert counts == [("transient", 2), ("contract", 1)], "most frequent first"
         database = world.database
         found = {one.person_key: one.runs for one in await database.read(list_failures)}

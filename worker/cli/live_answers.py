@@ -81,7 +81,7 @@ async def _prove(
         try:
             await reader.read(person, area)
         except AreaError as error:
-            # PTS is unavailable or refuses the client: that is no property of the contract.
+            # An outage or a refused client is no evidence about the contract.
             if error.kind not in _KEYS and error.status != _OK:
                 raise
             text = without_indexes(error.message.replace(f"; {LEARN}", ""))

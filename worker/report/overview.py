@@ -141,18 +141,20 @@ class Overview:
 
     def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
         """Compare a count with that of a month ago, as text. Empty if one of them is small."""
-        night, shown = self.facts.then, self.shown.then
-        if night is None or shown is None:
+        month_ago, shown_then = self.facts.then, self.shown.then
+        if month_ago is None or shown_then is None:
             return ""
-        now, then = count(self.shown.last), count(shown)
+        now, then = count(self.shown.last), count(shown_then)
         if not self._is_compared(now, then):
             return ""
         share = (now.number or 0) / (then.number or 1) - 1
-        is_same = self._is_rounding(now, then) or not round(share * 100)
+        key = "month_more" if share > 0 else "month_fewer"
+        if self._is_rounding(now, then) or not round(share * 100):
+            key = "month_same"
         return self.words.text(
-            "month_same" if is_same else "month_more" if share > 0 else "month_fewer",
+            key,
             change=self.words.percent(abs(share)),
-            day=self.words.day(night.day),
+            day=self.words.day(month_ago.day),
             then=self.prose(then),
         )
 
