@@ -7,8 +7,10 @@ import pytest
 from tests.support.clock import START
 from tests.support.store_world import AREAS, PRIVACY, SAFETY, failed, read, world_on
 from worker.core.model import RunKind
-from worker.core.run import Pass
-from worker.errors import FailureKind
+from worker.core.run import Pass, RunProgress
+from worker.errors import FailureKind, WithheldError
+from worker.store.persons import list_failures
+from worker.store.runs.run_store import BackfillSelection
 
 OTHERS = ("k1", "k2")
 
@@ -122,6 +124,29 @@ async def test_a_second_read_that_fails(world):
     assert found == [("transient", 503, "status 503")]
     ((reason,),) = await world.rows("SELECT reason FROM report_run WHERE run_id = 2")
     assert "not read a second time" not in reason, "it was, and failed"
+
+
+@pytest.mark.promise("6")
+@pytest.mark.parametrize("end", ["interrupted", "withheld"])
+async def test_a_failed_second_read_of_an_unpublished_run(world, end):
+    """The failure is open, and a backfill of failures reads the area again."""
+    attempt = await world.begin()
+    assert await attempt.apply(read(world, "a"), read(world, "k")) == {"a", "k"}
+    await attempt.store.write_reads([failed(world, "a")], pass_number=2)
+    if end == "withheld":
+        await attempt.store.withhold(WithheldError("too many"), RunProgress())
+    else:
+        await attempt.interrupt()
+    (failure,) = await world.database.read(list_failures)
+    assert (failure.person_key, failure.area, failure.kind, failure.reason) == (
+        "a",
+        SAFETY,
+        "transient",
+        "status 503",
+    )
+    selection = BackfillSelection(failed=True)
+    backfill = await world.begin(RunKind.BACKFILL, selection=selection)
+    assert await backfill.store.selected_areas(["a", "k"]) == {"a": {SAFETY}, "k": set()}
 
 
 @pytest.mark.promise("6")

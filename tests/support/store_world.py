@@ -31,7 +31,7 @@ from worker.errors import ExitCode, FailureKind
 from worker.store.database import Database, open_database
 from worker.store.privacy import count_traces, erase_traces, scrub
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.run_store import RunStore, open_run_store
+from worker.store.runs.run_store import BackfillSelection, RunStore, open_run_store
 
 SAFETY, PRIVACY = AREAS = ("patient-safety", "patient-privacy")
 LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5, first_min_completeness=0.5)
@@ -58,6 +58,7 @@ class World:
         areas: tuple[str, ...] = AREAS,
         terms: str = "",
         confirm: Confirm = Confirm.REMOVALS,
+        selection: BackfillSelection | None = None,
     ) -> "RunAttempt":
         store = await open_run_store(
             await self.lease(),
@@ -66,6 +67,7 @@ class World:
             terms=terms,
             continue_within=HOLD,
             confirm=confirm,
+            selection=selection,
         )
         return RunAttempt(world=self, store=store)
 

@@ -17,7 +17,7 @@ from worker.core.area import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
 from worker.store.identity import stored_identity
-from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area, run
+from worker.store.schema.tables import draft, draft_area, person, person_area, run
 from worker.views import FRESHNESS, HISTORY, View
 
 _PERSON_COLUMNS: Final = frozenset({"person_key", "local_ref", "cohort"})
@@ -188,7 +188,7 @@ def _drafted_failures(latest: int) -> Select[Any]:
         # A new person has only drafts, neither a row here nor in `person_area`.
         .outerjoin(person, person.c.person_id == read.person_id)
         .outerjoin(person_area, is_same)
-        .where(read.run_id == latest, read.state == FAILED)
+        .where(read.run_id == latest, read.failure_kind.is_not(None))
     )
 
 

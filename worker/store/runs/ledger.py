@@ -24,7 +24,6 @@ from worker.store.runs.lease import Lease
 from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import (
     CHANGES,
-    FAILED,
     VERSIONS,
     access_log,
     change_feed,
@@ -188,7 +187,8 @@ def _delete_step(table: sa.Table, run_id: int, *, keeps_failures: bool) -> sa.De
     """
     is_garbage = table.c.run_id == run_id
     if keeps_failures and table is draft_area:
-        is_garbage &= table.c.state != FAILED
+        # Not by state: if a second read failed, the state is that of the first read.
+        is_garbage &= table.c.failure_kind.is_(None)
     elif keeps_failures and table is draft:
         is_garbage &= ~sa.exists().where(
             draft_area.c.run_id == run_id, draft_area.c.person_id == draft.c.person_id

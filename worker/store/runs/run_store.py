@@ -26,7 +26,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, counters_so_far, delete_garbage, update_run
 from worker.store.runs.publication import Publisher
 from worker.store.runs.write_drafts import add_unread, mark_seen, mark_seen_and_relabel
-from worker.store.schema.tables import FAILED, draft, draft_area, person, person_area
+from worker.store.schema.tables import draft, draft_area, person, person_area
 
 log = structlog.get_logger(__name__)
 
@@ -285,7 +285,7 @@ def _area_states() -> Select[Any]:
 
 def _failed_in(run_id: int) -> Select[Any]:
     """The areas of published persons that a run could not read."""
-    is_failure = and_(draft_area.c.run_id == run_id, draft_area.c.state == FAILED)
+    is_failure = and_(draft_area.c.run_id == run_id, draft_area.c.failure_kind.is_not(None))
     return select(person.c.person_key, draft_area.c.area).join_from(
         person, draft_area, and_(is_failure, draft_area.c.person_id == person.c.person_id)
     )
