@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, judge, warnings
+from worker.core.guard import GuardLimits, judge, warnings
+from worker.core.guard_facts import AreaFacts, GuardFacts
 
 pytestmark = pytest.mark.promise("5")
 

@@ -5,10 +5,12 @@ A percentage alone would withhold ordinary runs on small rosters, where one rest
 count, and closing more than half always exceeds the limit.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from worker.core.display import counted
+from worker.core.guard_facts import AreaFacts, GuardFacts
 from worker.core.value import Value
 
 SMALL_RESTRICTIONS: Final = 5
@@ -18,9 +20,6 @@ SMALL_PERSONS: Final = 3
 are more than half of all."""
 FIRST_PERSONS: Final = 100
 """If this many persons were read, the first publication of an area needs at least one record."""
-HOLDERS: Final = 20
-"""If this many persons have an open restriction in an area, their completeness is judged, too. Most
-persons have none, so an area may look complete although no restriction can be read."""
 _ACCEPTED_GROWTH: Final = 1.1
 """Accepted counts may grow by a tenth until the next run."""
 _WARNING_DIVISOR: Final = 10
@@ -35,102 +34,6 @@ _ROSTER_HINT: Final = "correct the roster first: `pts-worker doctor` shows its f
 _ROSTER: Final = "the roster (`pts-worker doctor` counts its persons)"
 _ACCEPT: Final = "run `pts-worker sync --accept-removals`"
 _ACCEPT_SUBSET: Final = "repeat the same `pts-worker backfill` with --accept-removals"
-
-
-class AreaFacts(Value, frozen=True, kw_only=True):
-    """The changes of a run in one area. Each area is judged, so that none can hide another.
-
-    Attributes:
-        open_before: published open restrictions. 0 if the run removes none.
-        removed: restrictions that the run closes or takes out of effect, and of missing persons.
-        removed_with_missing: those of missing persons.
-        persons_affected: persons with a removed restriction.
-        lost: restrictions that lose a value.
-        persons_losing: persons with such a restriction.
-        attempted: persons requested. Roster errors count, too.
-        complete: persons read to the last page.
-        records: records of these persons.
-        holders: requested persons with a published open restriction in this area.
-        holders_complete: holders read to the last page.
-        is_first: no full run with this area has been published before.
-    """
-
-    area: str
-    open_before: int = 0
-    removed: int = 0
-    removed_with_missing: int = 0
-    persons_affected: int = 0
-    lost: int = 0
-    persons_losing: int = 0
-    attempted: int = 0
-    complete: int = 0
-    records: int = 0
-    holders: int = 0
-    holders_complete: int = 0
-    is_first: bool = False
-
-    @property
-    def are_holders_judged(self) -> bool:
-        """Whether there are enough holders to judge their completeness."""
-        return self.holders >= HOLDERS
-
-    @property
-    def completeness(self) -> float:
-        """The share of persons read: of all, or of holders if that is lower."""
-        of_all = self.complete / self.attempted
-        return min(of_all, self._of_holders) if self.are_holders_judged else of_all
-
-    @property
-    def _of_holders(self) -> float:
-        return self.holders_complete / self.holders
-
-
-class GuardFacts(Value, frozen=True, kw_only=True):
-    """The changes that publication of a run would make.
-
-    Attributes:
-        open_before: published open restrictions in the scope of the run.
-        holders_before: persons with at least one of these restrictions.
-        persons_before: persons in the store, without departed ones.
-        removed, removed_with_missing, persons_affected, lost, persons_losing: totals of areas.
-        departing: persons missing from two full rosters in a row. The first counted them, too.
-        missing: persons missing from this full roster for the first time, or with a roster error.
-            Their restrictions count as removed.
-        roster_faults: lines of the roster that could not be read.
-        is_subset: the run is a backfill. A share of an arbitrary subset indicates no error.
-    """
-
-    open_before: int = 0
-    holders_before: int = 0
-    persons_before: int = 0
-    removed: int = 0
-    removed_with_missing: int = 0
-    persons_affected: int = 0
-    lost: int = 0
-    persons_losing: int = 0
-    departing: int = 0
-    missing: int = 0
-    roster_faults: int = 0
-    is_subset: bool = False
-    areas: tuple[AreaFacts, ...] = ()
-
-    def area(self, name: str) -> AreaFacts:
-        """The changes in an area. All zero if the run did not read the area."""
-        matching = (area for area in self.areas if area.area == name)
-        return next(matching, AreaFacts(area=name))
-
-
-class WithheldFacts(GuardFacts, frozen=True, kw_only=True):
-    """The facts of a withheld run, with examples as row ids. After an erasure they match no row.
-
-    Attributes:
-        examples: by area, the versions of a few restrictions that are removed or lose a value,
-            each of another person.
-        missing_examples: a few of the missing persons.
-    """
-
-    examples: Mapping[str, tuple[int, ...]]
-    missing_examples: tuple[int, ...]
 
 
 class GuardLimits(Value, frozen=True, kw_only=True):
@@ -152,13 +55,13 @@ class GuardLimits(Value, frozen=True, kw_only=True):
     accepted: GuardFacts | None = None
 
 
-class Verdict(Value, frozen=True, kw_only=True):
-    """The reasons why a run must not be published.
+class GuardDecision(Value, frozen=True, kw_only=True):
+    """Whether a run may be published, and the reasons if not.
 
     Attributes:
         unread: reasons about too few complete reads.
         removals: reasons about too many removals. The operator may accept these.
-        causes: where these removals come from.
+        causes: the sources of these removals: the roster, or PTS and the contract.
         is_roster_unread: most missing reads or persons come from unreadable roster lines.
         is_subset: whether the run is a backfill. A `sync` cannot accept its removals.
     """
@@ -185,27 +88,26 @@ class Verdict(Value, frozen=True, kw_only=True):
         return f"check {' and '.join(self.causes)}; if all is correct, {accept}"
 
 
-def judge(facts: GuardFacts, limits: GuardLimits) -> Verdict:
-    """Whether a run may be published."""
+def judge(facts: GuardFacts, limits: GuardLimits) -> GuardDecision:
+    """Decide whether a run may be published."""
     empty = tuple(_empty_areas(facts, limits))
     # A backfill often reads only persons with failed reads.
     unread = () if facts.is_subset else tuple(_unread(facts, limits))
-    causes = tuple(_causes(facts, limits, is_empty=bool(empty)))
-    return Verdict(
+    return GuardDecision(
         unread=unread,
         removals=(*_removals(facts, limits), *empty),
-        causes=causes,
-        is_roster_unread=_is_roster_unread(facts, causes, is_unread=bool(unread)),
+        causes=tuple(_causes(facts, limits, is_empty=bool(empty))),
+        is_roster_unread=_is_roster_unread(facts, limits, is_unread=bool(unread)),
         is_subset=facts.is_subset,
     )
 
 
-def _is_roster_unread(facts: GuardFacts, causes: Sequence[str], *, is_unread: bool) -> bool:
-    if not is_unread:
-        return _ROSTER in causes and facts.roster_faults > facts.missing / 2
-    unread = max((area.attempted - area.complete for area in facts.areas), default=0)
-    # The hint names the roster only if most of the missing reads are bad lines.
-    return facts.roster_faults > unread / 2
+def _is_roster_unread(facts: GuardFacts, limits: GuardLimits, *, is_unread: bool) -> bool:
+    # The hint names the roster only if most missing reads or persons are bad lines.
+    if is_unread:
+        unread_reads = max((area.attempted - area.complete for area in facts.areas), default=0)
+        return facts.roster_faults > unread_reads / 2
+    return _is_roster_a_cause(facts, limits) and facts.roster_faults > facts.missing / 2
 
 
 def warnings(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ...]:
@@ -302,16 +204,32 @@ def _empty_areas(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
             yield f"{area.area} has no record of any of {area.complete} persons"
 
 
-_CLOSES: Final = ("removed", "persons_affected", "would close")
-_LOSES: Final = ("lost", "persons_losing", "would lose a value")
-"""The facts' counts of restrictions and persons for each kind of loss, and the verb for it."""
+class _LossKind(enum.Enum):
+    """The ways in which a run loses restrictions, or a part of them."""
+
+    REMOVAL = enum.auto()
+    LOST_VALUE = enum.auto()
+
+
+class _Loss(NamedTuple):
+    """The restrictions of a run or area with a kind of loss, their persons, and a verb for it."""
+
+    restrictions: int
+    persons: int
+    verb: str
+
+
+def _loss(facts: GuardFacts | AreaFacts, kind: _LossKind) -> _Loss:
+    if kind is _LossKind.REMOVAL:
+        return _Loss(facts.removed, facts.persons_affected, _by_cause(facts, "would close"))
+    return _Loss(facts.lost, facts.persons_losing, "would lose a value")
 
 
 def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
-    for loss in (_CLOSES, _LOSES):
-        reasons = [*_too_many(facts, limits, *loss)]
+    for kind in _LossKind:
+        reasons = [*_in_total(facts, limits, kind)]
         # A reason about all areas already lists each area.
-        yield from reasons or _in_areas(facts, limits, *loss)
+        yield from reasons or _in_areas(facts, limits, kind)
     if facts.missing > _missing_limit(facts, limits):
         bad = counted(facts.roster_faults, "line")
         unread = f", of which {bad} could not be read" if facts.roster_faults else ""
@@ -321,69 +239,75 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
         )
 
 
-def _too_many(
-    facts: GuardFacts, limits: GuardLimits, name: str, persons_name: str, verb: str
-) -> Iterator[str]:
-    count, persons = getattr(facts, name), getattr(facts, persons_name)
+def _in_total(facts: GuardFacts, limits: GuardLimits, kind: _LossKind) -> Iterator[str]:
+    """A reason about all areas together, if the run loses too much."""
+    count, persons, verb = _loss(facts, kind)
     small = SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
     # A backfill of one person may well close most of that person's restrictions.
     is_most = not facts.is_subset and count > facts.open_before / 2
-    limit = max(_restrictions_limit(facts, limits), _accepted(getattr(limits.accepted, name, 0)))
+    limit = max(_restrictions_limit(facts, limits), _accepted_loss(limits.accepted, kind))
     if count > limit and (is_most or persons > small):
-        affected = [area for area in facts.areas if getattr(area, name)]
-        places = _places(f"{getattr(area, name)} in {area.area}" for area in affected)
+        counts = {area.area: _loss(area, kind).restrictions for area in facts.areas}
+        places = _places(f"{lost} in {name}" for name, lost in counts.items() if lost)
         yield (
             f"{count} of {facts.open_before} open restrictions of "
-            f"{counted(persons, 'person')} {_by_cause(facts, verb)}{places} ({_share(limits)})"
+            f"{counted(persons, 'person')} {verb}{places} ({_share(limits)})"
         )
 
 
-def _in_areas(
-    facts: GuardFacts, limits: GuardLimits, name: str, persons_name: str, verb: str
-) -> Iterator[str]:
+def _in_areas(facts: GuardFacts, limits: GuardLimits, kind: _LossKind) -> Iterator[str]:
     """Reasons about single areas.
 
     In a small area, one person may have all restrictions, so two persons must be affected.
     """
     may_close_all = facts.is_subset or limits.max_removed_share >= 1
     for area in facts.areas:
-        count, persons = getattr(area, name), getattr(area, persons_name)
-        accepted = getattr(limits.accepted.area(area.area), name) if limits.accepted else 0
+        count, persons, verb = _loss(area, kind)
+        accepted = limits.accepted and limits.accepted.area(area.area)
         # Otherwise an area below the minimum counts could lose all its restrictions.
         is_all = count == area.open_before and persons > 1 and not may_close_all
         limit = max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
         is_much = count > limit and persons > SMALL_PERSONS
-        if (is_all or is_much) and count > _accepted(accepted):
+        if (is_all or is_much) and count > _accepted_loss(accepted, kind):
             yield (
                 f"{count} of {area.open_before} open restrictions of {area.area}, of "
-                f"{counted(persons, 'person')}, {_by_cause(area, verb)} ({_share(limits)})"
+                f"{counted(persons, 'person')}, {verb} ({_share(limits)})"
             )
 
 
 def _by_cause(facts: GuardFacts | AreaFacts, verb: str) -> str:
-    """The verb of a loss, or of missing persons if their restrictions are the loss."""
-    missing = 0 if verb == _LOSES[-1] else facts.removed_with_missing
+    """The verb for removals, with the number of those that belong to missing persons."""
+    with_missing = facts.removed_with_missing
     of_missing = "belong to persons missing from the roster"
-    if not missing:
+    if not with_missing:
         return verb
-    if missing == facts.removed:
+    if with_missing == facts.removed:
         return of_missing
-    return f"{verb} ({facts.removed - missing}) or {of_missing} ({missing})"
+    return f"{verb} ({facts.removed - with_missing}) or {of_missing} ({with_missing})"
 
 
 def _causes(facts: GuardFacts, limits: GuardLimits, *, is_empty: bool) -> Iterator[str]:
-    """Where most removals come from, for the hint."""
-    by_reads = facts.removed - facts.removed_with_missing
-    if facts.missing > _missing_limit(facts, limits) or facts.removed_with_missing > by_reads:
+    """The sources of most removals, for the hint."""
+    if _is_roster_a_cause(facts, limits):
         yield _ROSTER
-    if (facts.removed and by_reads >= facts.removed_with_missing) or facts.lost or is_empty:
+    is_by_reads = facts.removed and not _are_most_with_missing(facts)
+    if is_by_reads or facts.lost or is_empty:
         yield "PTS and the contract"
 
 
+def _is_roster_a_cause(facts: GuardFacts, limits: GuardLimits) -> bool:
+    return facts.missing > _missing_limit(facts, limits) or _are_most_with_missing(facts)
+
+
+def _are_most_with_missing(facts: GuardFacts) -> bool:
+    """Whether most removed restrictions belong to persons missing from the roster."""
+    return facts.removed_with_missing > facts.removed / 2
+
+
 def _places(counts: Iterable[str]) -> str:
-    """The counts by area as a suffix."""
-    listed = ", ".join(counts)
-    return f": {listed}" if listed else ""
+    """The counts by area, to be appended to a reason."""
+    text = ", ".join(counts)
+    return f": {text}" if text else ""
 
 
 def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
@@ -401,6 +325,10 @@ def _missing_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     # Accepted counts replace the limit only if they are higher.
     accepted = _accepted(limits.accepted.missing if limits.accepted else 0)
     return max(limits.max_removed_share * facts.persons_before, small, accepted)
+
+
+def _accepted_loss(accepted: GuardFacts | AreaFacts | None, kind: _LossKind) -> float:
+    return _accepted(_loss(accepted, kind).restrictions) if accepted else 0
 
 
 def _accepted(count: int) -> float:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
-from worker.core.guard import AreaFacts, WithheldFacts
+from worker.core.guard_facts import AreaFacts, WithheldFacts
 from worker.core.hosts import place_of
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import PublishedState

@@ -13,7 +13,7 @@ from tests.support.model.guard import Guard
 from tests.support.model.values import AREAS, PRIVACY, SAFETY, Ending, expect
 from tests.support.model.views import same
 from tests.support.simulation.stage import Line, Outcome, Stage
-from worker.core.guard import GuardFacts
+from worker.core.guard_facts import GuardFacts
 from worker.core.model import RunKind
 
 SURELY_CONTINUED: Final = timedelta(hours=6)

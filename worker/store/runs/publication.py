@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.display import counted
-from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, WithheldFacts, judge, warnings
+from worker.core.guard import GuardLimits, judge, warnings
+from worker.core.guard_facts import AreaFacts, GuardFacts, WithheldFacts
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
@@ -206,18 +207,18 @@ class Publisher(Value, frozen=True, kw_only=True):
         if limits.accept_removals:
             accepted = _accepted_facts(connection, self.handle)
             limits = msgspec.structs.replace(limits, accepted=accepted)
-        verdict = judge(facts, limits)
+        decision = judge(facts, limits)
         log.info(
             "run.judged",
             run=self.handle.run_id,
-            withheld=bool(verdict.reasons),
+            withheld=bool(decision.reasons),
             **msgspec.to_builtins(facts),
         )
         # The caller rolls back, so the error carries the facts and examples for `status`.
-        if verdict.reasons:
+        if decision.reasons:
             raise WithheldError(
-                "withheld, the last published state is kept: " + "; ".join(verdict.reasons),
-                hint=verdict.hint,
+                "withheld, the last published state is kept: " + "; ".join(decision.reasons),
+                hint=decision.hint,
                 facts=msgspec.json.encode(_with_examples(connection, new, facts)).decode(),
             )
         return limits

@@ -105,7 +105,7 @@ run = sa.Table(
 ``terms`` is the contract, service and confirmation when the run started (``App.terms``). If they
 change, the run is not resumed. ``attempts`` counts the processes that have worked on it.
 ``progressed_at`` is when it last wrote a complete read. ``guard`` is the guard's facts as JSON
-(``core.guard.GuardFacts``).
+(``core.guard_facts.GuardFacts``).
 """
 
 drift = sa.Table(
