@@ -40,12 +40,16 @@ CONTINUATION_MAX: Final = 2_000
 _LINK: Final = re.compile(
     r"""[\s,]*+<([^<>]*+)>((?:\s*+;\s*+[\w!#$%&'*+.^`|~-]++(?:\s*+=\s*+(?:"[^"]*+"|[^\s,;"]++))?)*+)\s*+(?=,|\Z)"""
 )
+"""One link of a Link header: its target and its parameters. All quantifiers are possessive, so
+that a hostile header cannot cause backtracking."""
 _PARAMETER: Final = re.compile(
     r""";\s*+([\w!#$%&'*+.^`|~-]++)(?:\s*+=\s*+(?:"([^"]*+)"|([^\s,;"]++)))?"""
 )
-_BELOW: Final = re.compile(r"(/(?!\.{1,2}(/|$))[\w.~-]*)*", re.ASCII)
-_NO_DIGIT: Final = re.compile(r"[^0-9]")
-_UNSAFE: Final = re.compile(r"[\x00-\x20\x7f]")
+_PATH_BELOW: Final = re.compile(r"(/(?!\.{1,2}(/|$))[\w.~-]*)*", re.ASCII)
+"""The rest of a URL's path, without the segments `.` and `..` and without percent-encoding, by
+which a server could leave the path."""
+_NON_DIGIT: Final = re.compile(r"[^0-9]")
+_BLANK_OR_CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 
 _Scalar: TypeAlias = str | int
 
@@ -74,11 +78,11 @@ class PagingState:
         self._off_id = off_id
         self._keys = set[str]()
         self._requested = set[tuple[Any, ...]]()
-        self._counts = dict[str, int]()
+        self._counts = dict[str, int]()  # declared numbers by place, from the first page
         self._pages = 0
-        self.items = 0
+        self.record_count = 0
         """Records read so far."""
-        self.first = self._request = self._first()
+        self.first = self._request = self._first_request()
         self._add_request(self.first)
 
     def next_request(self, answer: Answer, keys: Iterable[str]) -> PageRequest | None:
@@ -93,21 +97,27 @@ class PagingState:
         """
         self._add_page(keys)
         if answer.is_empty_by_status:
-            # "No records" after a page with records could hide the rest of them.
-            has_link = isinstance(self._paging, LinkPaging) and self._continuation(answer, None)
-            if has_link or self._pages > 1:
-                raise PagingError(f"page {self._pages} has a status that means no records")
+            self._check_only_page(answer)
             return None
         total = self._count(self._contract.total, answer) if self._contract.total else None
         request = self._continuation(answer, total)
         if request is None:
-            if total is not None and total != self.items:
-                raise PagingError(f"the total is {total} records, but {self.items} were read")
+            if total is not None and total != self.record_count:
+                raise PagingError(
+                    f"the total is {total} records, but {self.record_count} were read"
+                )
             return None
         if self._pages >= PAGES_MAX:
             raise PagingError(f"more than {PAGES_MAX} pages")
         self._add_request(request)
         return request
+
+    def _check_only_page(self, answer: Answer) -> None:
+        """Check that an answer without records, by its status, has no page before or after it."""
+        # "No records" after a page with records could hide the rest of them.
+        has_link = isinstance(self._paging, LinkPaging) and self._continuation(answer, None)
+        if has_link or self._pages > 1:
+            raise PagingError(f"page {self._pages} has a status that means no records")
 
     def _add_request(self, request: PageRequest) -> None:
         key = (request.url, *sorted(request.fields.items()))
@@ -123,14 +133,14 @@ class PagingState:
             if key in self._keys:
                 raise PagingError(f"page {self._pages} repeats a record")
             self._keys.add(key)
-        self.items = len(self._keys)
+        self.record_count = len(self._keys)
 
-    def _first(self) -> PageRequest:
+    def _first_request(self) -> PageRequest:
         match self._paging:
             case PagePaging():
-                return self._sending(self._paging, self._paging.first)
+                return self._request_with(self._paging, self._paging.first)
             case OffsetPaging():
-                return self._sending(self._paging, 0)
+                return self._request_with(self._paging, 0)
             case _:
                 return PageRequest(url=self._url)
 
@@ -141,24 +151,24 @@ class PagingState:
                 # The same link twice is harmless. With two targets, one could skip records.
                 if len(set(targets)) > 1:
                     raise PagingError("the response has several next links")
-                return self._by_link(targets[0]) if targets else None
+                return self._request_to(targets[0]) if targets else None
             case NextLinkPaging(field=field):
-                link = self._text(answer, field)
-                return self._by_link(link) if link else None
+                link = self._continuation_text(answer, field)
+                return self._request_to(link) if link else None
             case TokenPaging(field=field):
-                token = self._text(answer, field)
-                return self._sending(self._paging, token) if token else None
+                token = self._continuation_text(answer, field)
+                return self._request_with(self._paging, token) if token else None
             case ReferencePaging(field=field):
                 reference = answer.count(field)
-                return self._sending(self._paging, reference) if reference else None
+                return self._request_with(self._paging, reference) if reference else None
             case PagePaging():
-                return self._by_page(self._paging, answer, total)
+                return self._after_page(self._paging, answer, total)
             case OffsetPaging():
-                return self._by_offset(self._paging, answer, total)
+                return self._after_offset(self._paging, answer, total)
             case None:
                 return None
 
-    def _text(self, answer: Answer, field: str) -> str:
+    def _continuation_text(self, answer: Answer, field: str) -> str:
         """A continuation, or empty if there is none."""
         value = answer.around.get(field)
         if value is None:
@@ -170,23 +180,26 @@ class PagingState:
         check_text(text, field)
         return text
 
-    def _by_page(self, paging: PagePaging, answer: Answer, total: int | None) -> PageRequest | None:
+    def _after_page(
+        self, paging: PagePaging, answer: Answer, total: int | None
+    ) -> PageRequest | None:
         number = paging.first + self._pages - 1
         self._check_echo(paging.field, answer, number)
-        statements = self._statements(paging.more, answer, total)
+        signs = self._signs_of_more(paging.more, answer, total)
         if paging.pages:
             pages = self._count(paging.pages, answer)
             if answer.items and pages < self._pages:
                 raise PagingError(f"page {self._pages} of {pages} has records (at {paging.pages})")
-            statements.append(self._pages < pages)
-        return self._sending(paging, number + 1) if self._is_more(statements, answer) else None
+            signs.append(self._pages < pages)
+        return self._request_with(paging, number + 1) if self._has_next(signs, answer) else None
 
-    def _by_offset(
+    def _after_offset(
         self, paging: OffsetPaging, answer: Answer, total: int | None
     ) -> PageRequest | None:
-        self._check_echo(paging.field, answer, self.items - len(answer.items))
-        statements = self._statements(paging.more, answer, total)
-        return self._sending(paging, self.items) if self._is_more(statements, answer) else None
+        self._check_echo(paging.field, answer, self.record_count - len(answer.items))
+        signs = self._signs_of_more(paging.more, answer, total)
+        offset = self.record_count
+        return self._request_with(paging, offset) if self._has_next(signs, answer) else None
 
     def _count(self, place: str, answer: Answer) -> int:
         """A number that must be equal on all pages."""
@@ -198,30 +211,31 @@ class PagingState:
         return count
 
     def _check_echo(self, field: str, answer: Answer, number: int) -> None:
+        """Check that the answer is the requested page, if it repeats the number of the request."""
         if field and answer.count(field) != number:
             raise PagingError(f"{number} was requested, but another page was returned (at {field})")
 
-    def _statements(self, more: str, answer: Answer, total: int | None) -> list[bool]:
+    def _signs_of_more(self, more: str, answer: Answer, total: int | None) -> list[bool]:
         """Whether another page follows, by each declared field of the answer."""
-        statements = [] if total is None else [self.items < total]
+        signs = [] if total is None else [self.record_count < total]
         if more:
             flag = answer.around.get(more)
             if not isinstance(flag, bool):
                 raise PagingError(f"neither true nor false (at {more})")
-            statements.append(flag)
-        return statements
+            signs.append(flag)
+        return signs
 
-    def _is_more(self, statements: list[bool], answer: Answer) -> bool:
-        if not statements:
+    def _has_next(self, signs: list[bool], answer: Answer) -> bool:
+        if not signs:
             return bool(answer.items)
-        if len(set(statements)) > 1:
+        if len(set(signs)) > 1:
             raise PagingError(f"page {self._pages} contradicts itself on whether another follows")
         # Continuing would skip the records that the page should contain.
-        if statements[0] and not answer.items:
+        if signs[0] and not answer.items:
             raise PagingError(f"page {self._pages} is empty, but indicates another page")
-        return statements[0]
+        return signs[0]
 
-    def _sending(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
+    def _request_with(self, paging: SendingPaging, value: _Scalar) -> PageRequest:
         """The first request with a continuation added to its body or query."""
         fields = {paging.send_as: value}
         _check_length(str(value))
@@ -231,7 +245,7 @@ class PagingState:
         separator = "&" if "?" in self._url else "?"
         return PageRequest(url=f"{self._url}{separator}{urlencode(fields)}")
 
-    def _by_link(self, target: str) -> PageRequest:
+    def _request_to(self, target: str) -> PageRequest:
         """A request to a next link on the same server, at the same path or below it."""
         _check_length(target)
         self._refuse_identifier(target)
@@ -245,17 +259,18 @@ class PagingState:
             raise PagingError("the next link leads to another server")
         area_path = urlsplit(self._url).path.rstrip("/")
         if not (
-            url.path.startswith(area_path) and _BELOW.fullmatch(url.path.removeprefix(area_path))
+            url.path.startswith(area_path)
+            and _PATH_BELOW.fullmatch(url.path.removeprefix(area_path))
         ):
             raise PagingError("the next link leaves the area's path")
-        if _UNSAFE.search(url.geturl()):
+        if _BLANK_OR_CONTROL.search(url.geturl()):
             raise PagingError("the next link is not a URL")
         return PageRequest(url=urlunsplit(url._replace(fragment="")))
 
     def _refuse_identifier(self, text: str) -> None:
         # Proxies log URLs. Only this person's identifier is refused: one in thirty cursors of
         # eleven digits looks like an identifier by chance.
-        if self._off_id in _NO_DIGIT.sub("", unquote(text)):
+        if self._off_id in _NON_DIGIT.sub("", unquote(text)):
             raise PagingError("the continuation contains the person's identifier")
 
 

@@ -145,7 +145,7 @@ class PtsReader:
                 response.status, response.headers, response.body, template.contract, off_id
             )
             # Before parsing, because an endless area must not fill the memory.
-            check_area(records=paging.items + len(answer.items), received_bytes=received_bytes)
+            check_area(records=paging.record_count + len(answer.items), received_bytes=received_bytes)
             page = template.records.read(answer.items, person)
             pages.append(page)
             # None only at the proven end. Anything unclear raises, so no area is cut short.
