@@ -94,7 +94,7 @@ def read_answer(
     # A gateway in maintenance may send an HTML page with any status, 404 and 204 included.
     is_html = "html" in "".join(headers.get("content-type", ())).lower()
     if status in contract.empty_status and not is_html:
-        return _no_records(headers, body, contract, off_id)
+        return _empty_answer(headers, body, contract, off_id)
     if status != _OK:
         _refuse_status(status)
     if is_html:
@@ -109,7 +109,7 @@ def read_answer(
     return answer
 
 
-def _no_records(
+def _empty_answer(
     headers: Headers, body: bytes | bytearray, contract: AreaContract, off_id: str
 ) -> Answer:
     """The answer for a status that means "no records", if body and headers do not contradict it."""
@@ -119,13 +119,7 @@ def _no_records(
     # The body may have been cut off on its way.
     if not body and set(headers.get("content-length", ())) - {"0"}:  # RFC 9110 §8.6
         raise ContractError("a Content-Length above 0, but no body", field="$")
-    paging = contract.paging
-    # Page 1 of 1 is how some services describe an empty result.
-    page_numbers = (paging.field, paging.pages) if isinstance(paging, PagePaging) else ()
-    for place in sorted(contract.signs_of_records):
-        value = find(document, parse_path(place))
-        if value and not (value == 1 and place in page_numbers):
-            raise ContractError("not empty, where the status means no records", field=place)
+    _check_no_signs(document, contract)
     expected = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
     received = {place: find(document, parse_path(place)) for place in expected}
     # A problem document (RFC 9457) has none of these fields. An absent field is no contradiction.
@@ -138,6 +132,17 @@ def _no_records(
     if is_counted and answer.count(total):
         raise ContractError("a total above 0, where the status means no records", field=total)
     return answer
+
+
+def _check_no_signs(document: dict[str, Any], contract: AreaContract) -> None:
+    """Check that no declared field of the body means that there are records."""
+    paging = contract.paging
+    # Page 1 of 1 is how some services describe an empty result.
+    page_numbers = (paging.field, paging.pages) if isinstance(paging, PagePaging) else ()
+    for place in sorted(contract.signs_of_records):
+        value = find(document, parse_path(place))
+        if value and not (value == 1 and place in page_numbers):
+            raise ContractError("not empty, where the status means no records", field=place)
 
 
 def parse(body: bytes | bytearray) -> Any:
@@ -169,10 +174,12 @@ def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(_name: str) -> NoReturn:
+    # Python's decoder accepts NaN and Infinity, which are not JSON.
     raise ValueError
 
 
 def _finite(text: str) -> float:
+    # Python reads 1e999 as infinity.
     number = float(text)
     if not math.isfinite(number):
         raise ValueError
@@ -215,13 +222,13 @@ def _records(document: Any, contract: AreaContract) -> list[Any]:
             f"no list of records, but {_described(document)}: correct `records` in the contract",
             field=contract.records,
         )
-    kind = "a value"
+    description = "a value"
     if isinstance(document, list):
-        kind = 'the answer itself is a list (declare `records = ""`)'
+        description = 'the answer itself is a list (declare `records = ""`)'
     if isinstance(value, dict):
-        kind = _described(value)
+        description = _described(value)
     raise ContractError(
-        f"{kind}, where the contract declares the list of records",
+        f"{description}, where the contract declares the list of records",
         field=contract.records or "$",
     )
 

@@ -274,7 +274,7 @@ class PagingState:
             raise PagingError("the continuation contains the person's identifier")
 
 
-def check_area(*, records: int, received_bytes: int) -> None:
+def check_area_size(*, records: int, received_bytes: int) -> None:
     """Check the size of one person's area, all pages together.
 
     Raises:

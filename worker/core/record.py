@@ -15,7 +15,7 @@ import msgspec
 
 from worker.core.answer import check_person, check_text
 from worker.core.area import Column, ColumnType, ResourceArea
-from worker.core.contract import EACH, AreaContract, Leaves, Paths
+from worker.core.contract import EACH, AreaContract, SourceText
 from worker.core.model import ColumnValue, Person, Record
 from worker.core.paths import UNNAMED, FieldPath, find, leaves, parse_path, safe_path
 from worker.core.times import END_OF_TIME, parse_time
@@ -76,7 +76,7 @@ class _Source(NamedTuple):
     each: FieldPath | None
 
 
-class _Field(NamedTuple):
+class _MappedColumn(NamedTuple):
     """A typed column, the source of its value, and its conversion.
 
     Attributes:
@@ -94,10 +94,10 @@ class RecordReader:
 
     def __init__(self, area: ResourceArea, contract: AreaContract) -> None:
         self._contract = contract
-        self._fields = tuple(_field(column, contract) for column in area.columns)
-        self._extra = tuple(_source(name, text) for name, text in contract.extra.items())
-        self._persons = tuple(map(parse_path, contract.person))
-        self._key = tuple(map(parse_path, contract.id.split("+")))
+        self._mapped_columns = tuple(_mapped(column, contract) for column in area.columns)
+        self._extra = tuple(_source(name, paths) for name, paths in contract.extra.items())
+        self._person_paths = tuple(map(parse_path, contract.person))
+        self._key_paths = tuple(map(parse_path, contract.id.split("+")))
         self._declared = contract.record_paths
         self._parents = contract.record_parents
 
@@ -142,39 +142,32 @@ class RecordReader:
 
     def _check_person(self, item: dict[str, Any], off_id: str) -> None:
         """Check that a record names the requested person, if the contract declares where."""
-        named = [(find(item, path), path) for path in self._persons]
-        named = [(value, path) for value, path in named if value is not None]
-        if self._persons and not named:
+        persons = {path.text: find(item, path) for path in self._person_paths}
+        if self._person_paths and all(person is None for person in persons.values()):
             raise ContractError(
                 "no person at the declared path; declare `person = []` if records name no person",
-                field=self._persons[0].text,
+                field=self._person_paths[0].text,
             )
         # Each path that has a value is checked: an answer may mix records of two persons.
-        for value, path in named:
-            check_person(value, off_id, path.text)
+        for path, person in persons.items():
+            if person is not None:
+                check_person(person, off_id, path)
 
     def _columns(self, item: dict[str, Any], off_id: str) -> dict[str, ColumnValue]:
         columns: dict[str, ColumnValue] = {}
-        for column, source, meanings, convert in self._fields:
+        for mapped in self._mapped_columns:
+            column, source = mapped.column, mapped.source
             if column.derived_from:
                 time = columns[column.derived_from]
                 columns[column.name] = None if time is None else time == END_OF_TIME
-                continue
-            value = None if source is None else _value(source, item, off_id)
-            if value is not None:
-                # .NET sends enums as numbers by default, so 1 may mean "NORU".
-                if meanings is not None and not isinstance(value, _CONTAINERS):
-                    value = meanings.get(_plain(value), value)
-                try:
-                    value = convert(value)
-                except ValueError as error:
-                    raise ContractError(f"{column.name}: {error}") from None
-            columns[column.name] = value
+            else:
+                value = None if source is None else _value(source, item, off_id)
+                columns[column.name] = None if value is None else _converted(mapped, value)
         return columns
 
     def _key_of(self, item: dict[str, Any], off_id: str) -> str:
         """A record's key. Several parts are joined by ``|``."""
-        parts = [_key_part(find(item, path), path, off_id) for path in self._key]
+        parts = [_key_part(find(item, path), path, off_id) for path in self._key_paths]
         key = parts[0]
         if parts[1:]:
             # Escaped, so that ("a|b", "c") and ("a", "b|c") are two keys.
@@ -210,19 +203,29 @@ class RecordReader:
         return blake2b(_json(hashed).encode(), digest_size=HASH_BYTES).digest()
 
 
-def _source(name: str, text: Paths | Leaves) -> _Source:
-    if not isinstance(text, dict):
-        return _Source(name, tuple(map(parse_path, text)), (), None)
-    named = {leaf: tuple(map(parse_path, paths)) for leaf, paths in text.items() if leaf != EACH}
-    each = parse_path(text[EACH][0]) if EACH in text else None
-    return _Source(name, (), tuple(named.items()), each)
+def _source(name: str, declared: SourceText) -> _Source:
+    if not isinstance(declared, dict):
+        return _Source(name, tuple(map(parse_path, declared)), (), None)
+    parsed = {leaf: tuple(map(parse_path, paths)) for leaf, paths in declared.items()}
+    each = parsed.pop(EACH)[0] if EACH in parsed else None
+    return _Source(name, (), tuple(parsed.items()), each)
 
 
-def _field(column: Column, contract: AreaContract) -> _Field:
-    text = contract.columns.get(column.name)
-    source = None if text is None else _source(column.name, text)
+def _mapped(column: Column, contract: AreaContract) -> _MappedColumn:
+    declared = contract.columns.get(column.name)
+    source = None if declared is None else _source(column.name, declared)
     convert = converter(column.type, contract.naive_times)
-    return _Field(column, source, contract.values.get(column.name), convert)
+    return _MappedColumn(column, source, contract.values.get(column.name), convert)
+
+
+def _converted(mapped: _MappedColumn, value: Any) -> ColumnValue:
+    # .NET sends enums as numbers by default, so 1 may mean "NORU".
+    if mapped.meanings is not None and not isinstance(value, _CONTAINERS):
+        value = mapped.meanings.get(_plain(value), value)
+    try:
+        return mapped.convert(value)
+    except ValueError as error:
+        raise ContractError(f"{mapped.column.name}: {error}") from None
 
 
 def _value(source: _Source, item: dict[str, Any], off_id: str) -> Any:
@@ -290,11 +293,11 @@ def _stored_scalar(value: Any, path: FieldPath, off_id: str) -> Any:
         raise ContractError(
             "an object or a list; declare its leaves in the contract", field=path.text
         )
-    text = _digits(value, off_id)
+    text = _with_lost_zero(value, off_id)
     return MASK if _stored_text(text, path, off_id) != text else value
 
 
-def _digits(number: float, off_id: str) -> str:
+def _with_lost_zero(number: float, off_id: str) -> str:
     """The digits of a number, with the leading zero that an identifier loses as a number."""
     text = str(int(number))
     restored = f"0{text}"

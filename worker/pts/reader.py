@@ -13,7 +13,7 @@ from worker.core.answer import read_answer
 from worker.core.area import ResourceArea
 from worker.core.contract import OFF_ID, UUID, AreaContract, Contract
 from worker.core.model import CompleteArea, Person, Proof
-from worker.core.paging import PageRequest, PagingState, check_area
+from worker.core.paging import PageRequest, PagingState, check_area_size
 from worker.core.record import Page, RecordReader, digest_of
 from worker.core.run import RequestCounts
 from worker.core.value import Value
@@ -145,7 +145,9 @@ class PtsReader:
                 response.status, response.headers, response.body, template.contract, off_id
             )
             # Before parsing, because an endless area must not fill the memory.
-            check_area(records=paging.record_count + len(answer.items), received_bytes=received_bytes)
+            check_area_size(
+                records=paging.record_count + len(answer.items), received_bytes=received_bytes
+            )
             page = template.records.read(answer.items, person)
             pages.append(page)
             # None only at the proven end. Anything unclear raises, so no area is cut short.
