@@ -219,14 +219,14 @@ def test_no_ward_below_twenty_has_a_rate(least, first):
 
 def test_clinics_are_ordered_by_name():
     """A rate of rounded numbers makes no rank. Persons without a clinic are last."""
-    names = ["\u00d8re", "", "\u00c5pen", "Zen", "bryst"]
+    names = ["\u00d8re", "", "Post 19", "\u00c5pen", "Zen", "Post 2", "bryst"]
     cohorts = [
         CohortFacts(cohort=name, roster=100, in_effect=10 * n, week=[Amount()] * 3)
         for n, name in enumerate(names)
     ]
     facts = msgspec.structs.replace(ward(random.Random(1), 0), cohorts=cohorts)
     ordered = [cohort.name for cohort in ShownFacts(facts, SmallNumbers(5)).cohorts]
-    assert ordered == ["bryst", "Zen", "\u00d8re", "\u00c5pen", ""]
+    assert ordered == ["bryst", "Post 2", "Post 19", "Zen", "\u00d8re", "\u00c5pen", ""]
 
 
 def test_a_number_of_persons_reveals_no_row():

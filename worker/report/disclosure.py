@@ -3,6 +3,7 @@
 Small counts are hidden, and no table may reveal a small count of another table by subtraction.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, TypeVar
@@ -20,6 +21,8 @@ RATE_ROSTER_MIN: Final = 20
 """Minimum roster of a cohort with a rate. A rate of fewer persons is chance."""
 _A_AFTER_Z: Final = str.maketrans("å", "\u00ff")
 """Sorts "å" after "æ" and "ø", as in Norwegian."""
+_DIGITS_MAX: Final = 20
+_NUMBER: Final = re.compile(r"\d+")
 _FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
 """Stands for all cohorts beyond ``COHORTS_SHOWN``, with bounds so wide that they reveal nothing."""
 Key = TypeVar("Key")
@@ -286,7 +289,9 @@ def _rank(cohort: ShownCohort) -> tuple[float, tuple[bool, str]]:
 
 
 def _name(cohort: ShownCohort) -> tuple[bool, str]:
-    return (not cohort.name, cohort.name.casefold().translate(_A_AFTER_Z))
+    # With leading zeros, "Post 2" is before "Post 19".
+    padded = _NUMBER.sub(lambda number: number[0].zfill(_DIGITS_MAX), cohort.name)
+    return (not cohort.name, padded.casefold().translate(_A_AFTER_Z))
 
 
 def _widened(persons: ShownCount, total: ShownCount) -> ShownCount:
