@@ -42,6 +42,16 @@ def test_exact_numbers_on_request():
     assert small.total(7, 1, [small.count(3), small.count(4)]).number == 7
 
 
+def test_a_rate_of_rounded_counts_has_two_digits():
+    """15 of 45 may be 13 of 47. Exact counts have an exact rate, small counts have none."""
+    small, exact = SmallNumbers(), SmallNumbers(0)
+    assert small.rate(small.count(15), small.count(45)) == 0.33
+    assert small.rate(small.count(0), small.count(45)) == 0
+    assert exact.rate(exact.count(15), exact.count(45)) == 15 / 45
+    assert small.rate(small.count(4), small.count(45)) is None
+    assert small.rate(small.count(15), small.count(4)) is None
+
+
 @given(count=st.integers(1, 10_000), least=st.integers(LEAST_MIN, 12))
 def test_a_shown_count_fits_several(count, least):
     """No number but 0 stands for one count alone, at any limit."""

@@ -15,6 +15,7 @@ _POSSIBLE_MIN: Final = 3
 LEAST_MIN: Final = _POSSIBLE_MIN + 1
 """The lowest limit. "Fewer than 4" is 1, 2 or 3. A lower limit leaves fewer possible values."""
 _STEP: Final = 5
+_RATE_DIGITS: Final = 2
 MANY: Final = 10**9
 """No upper bound of a count."""
 _LISTED_MAX: Final = 10
@@ -201,6 +202,17 @@ class SmallNumbers(Value, frozen=True):
             # A person may have several restrictions, so a part of few persons has no upper bound.
             alone,
         )
+
+    def rate(self, part: ShownCount, of: ShownCount) -> float | None:
+        """Part of a whole, as shown. None unless both are numbers.
+
+        A rate of rounded counts has two significant digits.
+        """
+        if part.number is None or not of.number:
+            return None
+        rate = part.number / of.number
+        # 15 of 45 may be 13 of 47, so "333 per 1,000" would look more exact than it is.
+        return rate if self.least == OFF else float(f"{rate:.{_RATE_DIGITS}g}")
 
     def _totals(self, parts: ShownCount) -> list[ShownCount]:
         """All totals between the bounds of the parts, as they would be shown."""

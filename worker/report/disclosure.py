@@ -231,12 +231,11 @@ class ShownFacts:
     def _cohort(self, facts: CohortFacts) -> ShownCohort:
         roster, persons = self.small.count(facts.roster), self.small.count(facts.in_effect)
         # The smallest roster with this shown count: 18 is shown as 20.
-        has_rate = persons.number is not None and roster.low >= RATE_ROSTER_MIN
         return ShownCohort(
             name=facts.cohort or "",
             roster=roster,
             persons=persons,
-            rate=(persons.number or 0) / (roster.number or 1) if has_rate else None,
+            rate=self.small.rate(persons, roster) if roster.low >= RATE_ROSTER_MIN else None,
             week=self._each(facts.week),
         )
 

@@ -57,6 +57,10 @@ class Language:
         text = f"{abs(number):,}".replace(",", self.texts["thousands"])
         return _MINUS + text if number < 0 else text
 
+    def per_1000(self, share: float) -> str:
+        """Format a share of 1 as a rate per 1,000."""
+        return self.number(share * 1000)
+
     def percent(self, share: float) -> str:
         """Format a share of 1 in per cent."""
         return self.text("percent", value=self.number(share * 100))

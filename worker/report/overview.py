@@ -197,11 +197,9 @@ class Overview:
         """Yield the four most important figures."""
         words, last = self.words, self.shown.last
         yield self._tile("tile_in_effect", lambda night: night.total)
-        rate = []
-        if last.has_rate and last.persons.number is not None and last.roster and last.roster.number:
-            per_1000 = last.persons.number / last.roster.number * 1000
-            rate = [words.text("tile_per_1000", rate=words.number(per_1000))]
-        yield self._tile("tile_persons", lambda night: night.persons, rate)
+        rate = self.small.rate(last.persons, last.roster) if last.has_rate and last.roster else None
+        per_1000 = [] if rate is None else [words.text("tile_per_1000", rate=words.per_1000(rate))]
+        yield self._tile("tile_persons", lambda night: night.persons, per_1000)
         ends = []
         if self.shown.ends is not None:
             soon = self.shown.ends.get("ends_7", self.small.count(0))

@@ -267,7 +267,7 @@ class Page(Overview):
                     Cell(cohort.name or words.text("cohort_none")),
                     self.cell(cohort.roster),
                     self.cell(cohort.persons),
-                    Cell(NO_NUMBER if cohort.rate is None else words.number(cohort.rate * 1000)),
+                    Cell(NO_NUMBER if cohort.rate is None else words.per_1000(cohort.rate)),
                     self.cell(cohort.week[0] if has_weeks else None),
                     self.cell(cohort.week[-1] if has_weeks else None),
                 ]
