@@ -24,7 +24,7 @@ from worker.report.page import Source, write_report
 
 START_S_MAX = 30
 AXE = Path(__file__).parents[2] / ".venv-browser/node_modules/axe-core/axe.min.js"
-SIZES = {"phone": (390, 844), "laptop": (1280, 800)}
+SIZES = {"phone": (375, 812), "laptop": (1280, 800)}
 
 
 class Tab:
@@ -133,6 +133,12 @@ CLIPPED = """
 """
 
 
+HIDDEN = """
+[...document.querySelectorAll('.table :is(th, td):not(.bars)')]
+  .filter(cell => !cell.clientWidth || !cell.clientHeight).map(cell => cell.outerHTML)
+"""
+
+
 async def check(tab: Tab, url: str, size: str, scheme: str) -> None:
     """No fault in the console, nothing wider than the screen or cut, and what axe-core asks."""
     await show(tab, url, size, scheme)
@@ -140,6 +146,7 @@ async def check(tab: Tab, url: str, size: str, scheme: str) -> None:
     # A phone's window grows with a page that is too wide.
     width = SIZES[size][0]
     assert width >= await tab.evaluate("document.documentElement.scrollWidth"), url
+    assert await tab.evaluate(HIDDEN) == [], f"{url}: a cell without room"
     # The long tables that are folded may be scrolled on a phone.
     assert await tab.evaluate(CLIPPED.replace("WIDTH", str(width))) == [], url
     if AXE.exists():
@@ -200,6 +207,33 @@ async def test_it_fits_and_can_be_read(reports, tmp_path, size, scheme):
     async with browser(tmp_path) as tab:
         for report in reports.values():
             await check(tab, report.as_uri(), size, scheme)
+
+
+PRINT_PX = (703, 1032)
+"""An A4 page without its margins."""
+UNBREAKABLE = """
+[...document.querySelectorAll('body *')]
+  .filter(box => getComputedStyle(box).breakInside === 'avoid' && box.clientHeight > LIMIT)
+  .map(box => box.outerHTML.slice(0, 120))
+"""
+
+
+async def test_no_printed_page_is_half_empty(reports, tmp_path):
+    """The gap at the end of a page is at most as high as a box that may not be broken."""
+    width, height = PRINT_PX
+    async with browser(tmp_path) as tab:
+        await tab.ask("Emulation.setEmulatedMedia", media="print")
+        await tab.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        for report in reports.values():
+            await tab.ask("Page.navigate", "Page.loadEventFired", url=report.as_uri())
+            limit = str(height // 3)
+            assert await tab.evaluate(UNBREAKABLE.replace("LIMIT", limit)) == [], report.name
 
 
 async def test_it_prints_on_four_pages(reports, tmp_path):
