@@ -13,8 +13,10 @@ from worker.streams import flush_streams, open_streams, stop_signals
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
-_IMPORTS: Final = "<frozen importlib._bootstrap>"
-_OWNER_ALONE: Final = 0o077
+"""``ExitCode.STOPPED``, which cannot be imported before the signal handlers are installed."""
+_IMPORT_MACHINERY: Final = "<frozen importlib._bootstrap>"
+"""The file name of the frames that import a module."""
+_OWNER_ONLY: Final = 0o077
 """The umask: no other account can access new files, including those that libraries create."""
 
 
@@ -29,11 +31,11 @@ def main() -> None:
         # code.
         atexit.register(signal.signal, number, signal.SIG_IGN)
     _disable_core_dumps()
-    os.umask(_OWNER_ALONE)
+    os.umask(_OWNER_ONLY)
     from worker.cli import run  # noqa: PLC0415 - only after the signal handlers are installed
-    from worker.errors import guard_hooks  # noqa: PLC0415 - as above
+    from worker.errors import install_safe_hooks  # noqa: PLC0415 - as above
 
-    guard_hooks()
+    install_safe_hooks()
     try:
         code = run(sys.argv[1:])
     except SystemExit as stopped:
@@ -81,7 +83,7 @@ def _is_loading(frame: FrameType | None) -> bool:
     """Whether a module is being imported."""
     # An exception during an import may leave a class or an extension half initialised. Python 3.11
     # raises RuntimeError, and some extensions crash.
-    while frame is not None and frame.f_code.co_filename != _IMPORTS:
+    while frame is not None and frame.f_code.co_filename != _IMPORT_MACHINERY:
         frame = frame.f_back
     return frame is not None
 

@@ -21,7 +21,7 @@ from typing import Final
 from worker.masking import masked
 
 _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
-_SHOWN_MAX: Final = 30
+_EXCEPTIONS_MAX: Final = 30
 """Maximum number of exceptions in one traceback. Groups and chains can have thousands."""
 _LOOP_CLOSED: Final = "Event loop is closed"
 """Raised in aiosqlite's thread if a file could not be opened. Not printed."""
@@ -257,10 +257,10 @@ class UnstableError(AreaError):
 
 def describe(error: BaseException) -> str:
     """One line: the class, with the message of a ``WorkerError`` or an error code."""
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ not in {"builtins", "__main__"}:
-        name = f"{kind.__module__}.{name}"
+    error_class = type(error)
+    name = error_class.__qualname__
+    if error_class.__module__ not in {"builtins", "__main__"}:
+        name = f"{error_class.__module__}.{name}"
     detail = _detail(error)
     return f"{name}: {detail}" if detail else name
 
@@ -283,6 +283,7 @@ def safe_traceback(error: BaseException) -> str:
     """The traceback of an exception, after those of its causes. A group's members follow."""
     lines: list[str] = []
     for related in _related(error, set()):
+        # A frame has the source line, never a value.
         frames = traceback.format_tb(related.__traceback__)
         lines += ["Traceback (most recent call last):\n", *frames, f"{describe(related)}\n"]
     return "".join(lines)
@@ -290,16 +291,17 @@ def safe_traceback(error: BaseException) -> str:
 
 def _related(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
     # ``seen`` also ends a cycle: an exception can be its own indirect cause.
-    if error is not None and id(error) not in seen and len(seen) < _SHOWN_MAX:
+    if error is not None and id(error) not in seen and len(seen) < _EXCEPTIONS_MAX:
         seen.add(id(error))
-        before = None if error.__suppress_context__ else error.__context__
-        yield from _related(error.__cause__ or before, seen)
+        # `raise … from None` hides the context, as in Python's own tracebacks.
+        context = None if error.__suppress_context__ else error.__context__
+        yield from _related(error.__cause__ or context, seen)
         yield error
         for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
             yield from _related(member, seen)
 
 
-def guard_hooks() -> None:
+def install_safe_hooks() -> None:
     """Make Python print uncaught exceptions without values.
 
     This covers the main thread, other threads, and exceptions that cannot be raised (in a

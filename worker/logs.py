@@ -26,8 +26,8 @@ _SECRET_KEY: Final = re.compile(
     re.IGNORECASE,
 )
 _EXCEPTION: Final = "exception"
-_FIRST: Final = ("timestamp", "level", "event")
-_ELEVEN_DIGITS: Final = range(10**10, 10**11)
+_FIRST_KEYS: Final = ("timestamp", "level", "event")
+_ELEVEN_DIGIT_NUMBERS: Final = range(10**10, 10**11)
 
 
 def configure(
@@ -55,7 +55,7 @@ def configure(
     is_terminal = (stream or sys.stderr).isatty()
     is_console = log_format == "console" or (log_format == "auto" and is_terminal)
     colours = is_terminal and not os.environ.get("NO_COLOR")
-    lowest = logging.getLevelNamesMapping()[level]
+    level_number = logging.getLevelNamesMapping()[level]
     structlog.configure(
         processors=[
             without_hidden,
@@ -68,7 +68,7 @@ def configure(
             else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         logger_factory=lambda *_: structlog.PrintLogger(stream or sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        wrapper_class=structlog.make_filtering_bound_logger(level_number),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -76,7 +76,7 @@ def configure(
     root.handlers = [*others, _LibraryHandler()]
     # At least WARNING, whatever the level. At DEBUG, aiosqlite and SQLAlchemy log parameters. At
     # INFO, httpx logs addresses, and APScheduler repeats the worker's own events.
-    root.setLevel(max(lowest, logging.WARNING))
+    root.setLevel(max(level_number, logging.WARNING))
     logging.captureWarnings(capture=True)
 
 
@@ -89,9 +89,9 @@ class _LibraryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
-        words = _VALUE_START.split(str(record.msg), maxsplit=1)[0].strip()
+        event = _VALUE_START.split(str(record.msg), maxsplit=1)[0].strip()
         error = record.exc_info[1] if record.exc_info else None
-        structlog.get_logger().log(record.levelno, words, logger=record.name, exc_info=error)
+        structlog.get_logger().log(record.levelno, event, logger=record.name, exc_info=error)
 
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -100,7 +100,7 @@ def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
     error = sys.exc_info()[1] if error is True else error
     if error is not None:
         event[_EXCEPTION] = safe_traceback(error).rstrip()
-    first = {key: event[key] for key in _FIRST if key in event}
+    first = {key: event[key] for key in _FIRST_KEYS if key in event}
     return {key: _redacted(value, key) for key, value in {**first, **event}.items()}
 
 
@@ -109,7 +109,9 @@ def _redacted(value: object, key: str = "") -> Any:
     if value is None or isinstance(value, (bool, float)):
         return value
     # An identifier may be logged as a number, which ``masked`` does not see.
-    if _SECRET_KEY.fullmatch(key) or (isinstance(value, int) and abs(value) in _ELEVEN_DIGITS):
+    if _SECRET_KEY.fullmatch(key) or (
+        isinstance(value, int) and abs(value) in _ELEVEN_DIGIT_NUMBERS
+    ):
         return MASK
     if isinstance(value, int):
         return int(value)

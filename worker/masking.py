@@ -10,7 +10,7 @@ import re
 from operator import mul
 from typing import Final
 
-LENGTH: Final = 11
+OFF_ID_DIGITS: Final = 11
 MASK: Final = "***"
 
 _WEIGHTS_1: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1, 0)
@@ -18,12 +18,12 @@ _WEIGHTS_2: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)
 _REMAINDERS_1: Final = frozenset({0, 1, 2, 3})
 """0 today, and also 1, 2 and 3 for numbers issued from 1 January 2032 (Skatteetaten)."""
 _MODULUS: Final = 11
-_GROUPS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".replace(
+_GROUPED_DIGITS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".replace(
     "S", r"[\s./_\-\u2010-\u2015]"
 )
-_MAY_MATCH: Final = re.compile(_GROUPS)
+_MAY_CONTAIN_IDENTIFIER: Final = re.compile(_GROUPED_DIGITS)
 """A first test, in a third of the time. Most texts contain no identifier."""
-_ELEVEN_DIGITS: Final = re.compile(rf"(?<![0-9])(?=({_GROUPS})(?![0-9]))")
+_CANDIDATE: Final = re.compile(rf"(?<![0-9])(?=({_GROUPED_DIGITS})(?![0-9]))")
 """A lookahead, so that matches can overlap: earlier digits may match with an identifier's start."""
 _NON_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
@@ -63,15 +63,15 @@ def mask_identifiers(text: str, off_id: str = "") -> str:
         off_id: the identifier of the person being read. It is masked even if its check digits
             are wrong, also within longer numbers.
     """
-    if len(text) < LENGTH:
+    if len(text) < OFF_ID_DIGITS:
         return text
     # Before the pattern, which does not match within a longer number.
     if off_id:
         text = text.replace(off_id, MASK)
-    if _MAY_MATCH.search(text) is None or _KEPT.fullmatch(text):
+    if _MAY_CONTAIN_IDENTIFIER.search(text) is None or _KEPT.fullmatch(text):
         return text
     parts, end = list[str](), 0
-    for match in _ELEVEN_DIGITS.finditer(text):
+    for match in _CANDIDATE.finditer(text):
         # Matches can overlap. The first valid one wins, and the next starts after it.
         start, after = match.span(1)
         digits = _NON_DIGIT.sub("", match[1])

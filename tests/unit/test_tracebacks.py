@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy
 
-from worker.errors import ContractError, describe, guard_hooks, safe_traceback
+from worker.errors import ContractError, describe, install_safe_hooks, safe_traceback
 
 SECRETS = ("16858399649", "0paqueT0kenOfHelseID", "hemmelig-ord")
 TEXT = " ".join(SECRETS)
@@ -133,7 +133,7 @@ def test_codes(error, line):
 def hooks():
     """Python's hooks, put back afterwards."""
     before = sys.excepthook, threading.excepthook, sys.unraisablehook
-    guard_hooks()
+    install_safe_hooks()
     yield sys.excepthook, threading.excepthook, sys.unraisablehook
     sys.excepthook, threading.excepthook, sys.unraisablehook = before
 

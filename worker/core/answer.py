@@ -19,6 +19,7 @@ from worker.core.paths import find, is_same, leaves, parse_path, safe_path
 from worker.core.retry import is_denial, is_transient
 from worker.core.value import Value
 from worker.errors import ContractError, DeniedError, RejectedError, TransientError
+from worker.masking import OFF_ID_DIGITS
 
 Headers = Mapping[str, Sequence[str]]
 """The values of each response header, by its name in lower case."""
@@ -37,7 +38,6 @@ _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _REFUSALS: Final = range(400, 500)
 _NOT_FOUND: Final = 404
-_OFF_ID_DIGITS: Final = 11
 _NATURAL: Final = re.compile(r"[0-9]{1,19}")
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 LEARN: Final = "if PTS has changed, `pts-worker contract learn` proposes what to declare"
@@ -297,7 +297,7 @@ def check_person(value: Any, off_id: str, where: str) -> None:
         ContractError: it is the identifier of another person, or no identifier.
     """
     # As a JSON number, an identifier loses its leading zero.
-    text = str(value).zfill(_OFF_ID_DIGITS) if type(value) is int else value
+    text = str(value).zfill(OFF_ID_DIGITS) if type(value) is int else value
     if not isinstance(text, str):
         raise ContractError("not an identifier of a person", field=where)
     if text.strip() != off_id:

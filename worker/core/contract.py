@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -100,7 +101,7 @@ def _checked_leaves(leaves: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, 
     return leaves
 
 
-def _parse_none(value: Any) -> Any:
+def _none_from_text(value: Any) -> Any:
     return None if value == "none" else value
 
 
@@ -227,7 +228,7 @@ class AreaContract(_Declared):
     empty_status: tuple[_Status, ...] = ()
     expect: dict[PlaceText, _Scalar] = {}
     answer_person: tuple[PlaceText, ...] = ()
-    paging: Annotated[Paging | None, BeforeValidator(_parse_none)] = None
+    paging: Annotated[Paging | None, BeforeValidator(_none_from_text)] = None
     total: PlaceOrHeader | Literal[""] = ""
     ignore: tuple[PlaceOrHeader, ...] = ()
     id: Annotated[str, AfterValidator(_checked_key)] = "id"
@@ -243,7 +244,7 @@ class AreaContract(_Declared):
     @model_validator(mode="after")
     def _check_names(self) -> "AreaContract":
         unknown = {*self.required, *self.values} - self.columns.keys()
-        unknown |= set(self.volatile) - self.columns.keys() - self.extra.keys()
+        unknown |= {*self.volatile} - self.columns.keys() - self.extra.keys()
         if unknown:
             raise ValueError(
                 f"no column or extra is named {', '.join(sorted(unknown))}; the contract declares "
@@ -264,11 +265,14 @@ class AreaContract(_Declared):
 
     @model_validator(mode="after")
     def _check_places(self) -> "AreaContract":
-        # If the answer itself is the list, every path is inside it, and every text starts with "".
-        beginnings = (f"{self.records}.", f"{self.records}[") if self.records else ""
-        if inside := [place for place in self.places if f"{place}.".startswith(beginnings)]:
-            place = f'{min(inside)} is a part of the list of records ("{self.records}")'
-            raise ValueError(f"{place}. Only fields around the list can be declared here")
+        # If the answer itself is the list, every path is inside it. Every text starts with "", so
+        # each place is then refused.
+        prefixes = (f"{self.records}.", f"{self.records}[") if self.records else ""
+        if inside := [place for place in self.places if f"{place}.".startswith(prefixes)]:
+            raise ValueError(
+                f'{min(inside)} is a part of the list of records ("{self.records}"). Only fields '
+                "around the list can be declared here"
+            )
         return self
 
     @cached_property
@@ -276,22 +280,23 @@ class AreaContract(_Declared):
         """The declared leaves around the records."""
         # The list itself is read record by record, so it is not a leaf.
         declared = {*self.expect, *self.answer_person, *self.ignore, *self.signs_of_records}
-        named = declared - {self.records}
-        return frozenset(name for name in named if not name.startswith(HEADER))
+        declared -= {self.records}
+        return frozenset(place for place in declared if not place.startswith(HEADER))
 
     @cached_property
     def signs_of_records(self) -> frozenset[str]:
         """The paths of fields whose value can mean that there are records, or more of them."""
-        paging = {getattr(self.paging, name, "") for name in ("field", "pages", "more")}
-        return frozenset({self.records, self.total, *paging} - {""})
+        # Each style of paging has some of these keys.
+        of_paging = {getattr(self.paging, key, "") for key in ("field", "pages", "more")}
+        return frozenset({self.records, self.total, *of_paging} - {""})
 
     @cached_property
     def known_headers(self) -> frozenset[str]:
         """Response headers that are declared, in lower case."""
-        named = [name for name in (*self.ignore, self.total) if name.startswith(HEADER)]
+        headers = [place for place in (*self.ignore, self.total) if place.startswith(HEADER)]
         if isinstance(self.paging, LinkPaging):
-            named.append("link")
-        return frozenset(name.removeprefix(HEADER).lower() for name in named)
+            headers.append("link")
+        return frozenset(header.removeprefix(HEADER).lower() for header in headers)
 
     @cached_property
     def record_paths(self) -> frozenset[str]:
@@ -317,11 +322,12 @@ Contract: TypeAlias = Mapping[str, AreaContract]
 
 def fields_of(source: SourceText) -> frozenset[str]:
     """The fields of a record that a column or extra uses, without array indexes."""
-    before, texts = "", source
+    prefix, paths = "", source
     if isinstance(source, dict):
-        before = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
-        texts = tuple(path for name, paths in source.items() if name != EACH for path in paths)
-    return frozenset(before + name for text in texts for name in parse_path(text).fields)
+        prefix = f"{parse_path(source[EACH][0]).general}[]." if EACH in source else ""
+        leaves = (leaf_paths for leaf, leaf_paths in source.items() if leaf != EACH)
+        paths = tuple(chain.from_iterable(leaves))
+    return frozenset(prefix + field for path in paths for field in parse_path(path).fields)
 
 
 def fingerprint(contract: AreaContract) -> str:

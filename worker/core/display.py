@@ -114,22 +114,23 @@ def reveals(*totals: ShownCount) -> bool:
 
 
 def _reveals(totals: Iterable[ShownCount], *, has_many: bool) -> bool:
+    # By identity, because tables share counts, and two counts may be equal.
     counts = {id(count): count for count in within(totals)}
     bounds = {
         # A few persons may have any number of restrictions.
-        name: (count.low, MANY if has_many and count.is_few else count.high)
-        for name, count in counts.items()
+        key: (count.low, MANY if has_many and count.is_few else count.high)
+        for key, count in counts.items()
     }
     before: dict[int, tuple[int, int]] = {}
     # If bounds contradict each other, the assumption is wrong, and nothing more follows from them.
     # They would grow apart forever.
     while before != bounds and all(low <= high for low, high in bounds.values()):
         before = dict(bounds)
-        for name, count in counts.items():
+        for key, count in counts.items():
             for parts in count.divisions:
-                _narrow(bounds, name, [id(part) for part in parts])
+                _narrow(bounds, key, [id(part) for part in parts])
     # Bounds can only become narrower, so the loop ends.
-    few = [bounds[name] for name, count in counts.items() if count.is_few]
+    few = [bounds[key] for key, count in counts.items() if count.is_few]
     # A negative width is a contradiction.
     return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
 
@@ -147,9 +148,10 @@ def _narrow(bounds: dict[int, tuple[int, int]], total: int, parts: Sequence[int]
     least, most = bounds[total] = max(bounds[total][0], low), min(bounds[total][1], high)
     for part in parts:
         part_low, part_high = bounds[part]
+        # A part is the total without the other parts.
         bounds[part] = (
-            max(part_low, least - high + part_high),
-            min(part_high, most - low + part_low),
+            max(part_low, least - (high - part_high)),
+            min(part_high, most - (low - part_low)),
         )
 
 

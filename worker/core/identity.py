@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from worker.core.value import Value
-from worker.masking import LENGTH
+from worker.masking import OFF_ID_DIGITS
 
 KEY_BYTES_MIN: Final = 32
 """Minimum length of a pseudonym key in bytes (contract: ``privacy.pseudonym_key_file``)."""
-_DIFFERENT_MIN: Final = 16
+_DISTINCT_BYTES_MIN: Final = 16
 """Minimum number of different bytes in a key. 32 random bytes have about 30."""
 _PSEUDONYM_DIGITS: Final = 64
 _NUMBER: Final = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+|[0-9]{9,11}[.,]0+")
@@ -68,10 +68,10 @@ def normalise_off_id(text: str) -> str | None:
     Removes surrounding blanks, and one space or hyphen after the sixth digit.
     """
     stripped = text.strip()
-    if len(stripped) == LENGTH + 1 and stripped[6] in " -":
+    if len(stripped) == OFF_ID_DIGITS + 1 and stripped[6] in " -":
         stripped = stripped[:6] + stripped[7:]
     # isdigit() alone accepts digits of other scripts.
-    if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
+    if len(stripped) == OFF_ID_DIGITS and stripped.isascii() and stripped.isdigit():
         return stripped
     return None
 
@@ -82,12 +82,13 @@ def off_id_problem(text: str) -> str:
     if not stripped:
         return "the identifier is empty"
     if is_written_as_number(stripped):
-        return f"the identifier must be {LENGTH} digits; {_AS_A_NUMBER}"
+        return f"the identifier must be {OFF_ID_DIGITS} digits; {_AS_A_NUMBER}"
     if not (stripped.isascii() and stripped.isdigit()):
-        return f"the identifier must be {LENGTH} digits; other characters were found"
-    remedy = "; a leading zero may have been lost: keep the column as text"
-    lost = remedy if len(stripped) == LENGTH - 1 else ""
-    return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
+        return f"the identifier must be {OFF_ID_DIGITS} digits; other characters were found"
+    problem = f"the identifier must be {OFF_ID_DIGITS} digits; {len(stripped)} were found"
+    if len(stripped) == OFF_ID_DIGITS - 1:
+        problem += "; a leading zero may have been lost: keep the column as text"
+    return problem
 
 
 def is_written_as_number(text: str) -> bool:
@@ -114,24 +115,24 @@ class PseudonymKey:
         ValueError: the key could be guessed. The message does not contain it.
     """
 
-    __slots__ = ("_start",)
+    __slots__ = ("_keyed_mac",)
 
     def __init__(self, key: bytes) -> None:
         if weakness := _weakness(key):
             raise ValueError(weakness)
         # Keyed once and copied for each person: of the four SHA-256 compressions, keying costs two.
-        self._start = hmac.new(key, digestmod=hashlib.sha256)
+        self._keyed_mac = hmac.new(key, digestmod=hashlib.sha256)
 
     def pseudonym(self, off_id: NationalId) -> str:
         """HMAC-SHA256 of the identifier, as 64 lower-case hex digits."""
-        mac = self._start.copy()
+        mac = self._keyed_mac.copy()
         mac.update(off_id.reveal().encode())
         return mac.hexdigest()
 
     def check_value(self) -> str:
         """Identifies this key without revealing it (16 hex digits)."""
         # The text is not eleven digits, so it cannot be the pseudonym of a person.
-        mac = self._start.copy()
+        mac = self._keyed_mac.copy()
         mac.update(b"pts-sync-worker key check value")
         return mac.hexdigest()[:16]
 
@@ -185,7 +186,7 @@ def _weakness(content: bytes) -> str:
         return "the key is text, not random bytes"
     if len(key) < KEY_BYTES_MIN:
         return f"the key has {len(key)} bytes; it needs {KEY_BYTES_MIN}"
-    if len(set(key)) < _DIFFERENT_MIN:
+    if len(set(key)) < _DISTINCT_BYTES_MIN:
         return "the key's bytes are a pattern, not random"
     return ""
 

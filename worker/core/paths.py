@@ -5,7 +5,7 @@ Paths are case-sensitive. A literal name takes precedence over its parts: if an 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -23,14 +23,14 @@ _SEGMENT: Final = re.compile(r"([^\[\]\s]+?)(?:\[(?:(0|[1-9]\d{0,3})|([^\[\]=\s]
 _SAFE_PATH: Final = re.compile(r"(?:[\w@$.:-]|\[\])+", re.ASCII)
 _DIGIT: Final = re.compile(r"[0-9]")
 _DIGITS_MAX: Final = 4
-_NUMBER: Final = re.compile(r"\[\d+\]", re.ASCII)
-_WORDS: Final = {"true": True, "false": False}
+_INDEX: Final = re.compile(r"\[\d+\]", re.ASCII)
+_BOOLEANS: Final = {"true": True, "false": False}
 _CONTAINERS: Final = (dict, list)
 _WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
-class Match(NamedTuple):
-    """Selects the element of an array by the value of a field. Exactly one must match."""
+class ValueSelector(NamedTuple):
+    """Selects an element of an array by the value of one of its fields. Exactly one must match."""
 
     name: str
     value: str | int | bool
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 
     text: str
     name: str
-    pick: int | Match | None
+    selector: int | ValueSelector | None
 
 
 class FieldPath(Value, frozen=True):
@@ -49,34 +49,34 @@ class FieldPath(Value, frozen=True):
 
     Attributes:
         text: the path as written.
-        names: for each segment, the literal names that can begin there, longest first, each with
-            the number of the next segment.
+        literal_names: for each segment, the field names that can begin there, longest first, each
+            with the number of the next segment. Of ``a.b``: ``a.b`` and ``a`` at 0, ``b`` at 1.
     """
 
     text: str
     segments: tuple[Segment, ...]
-    names: tuple[tuple[tuple[str, int], ...], ...]
+    literal_names: tuple[tuple[tuple[str, int], ...], ...]
 
     @property
     def selects_by_value(self) -> bool:
         """Whether an element is selected by a value, so its position differs between answers."""
-        return any(isinstance(segment.pick, Match) for segment in self.segments)
+        return any(isinstance(segment.selector, ValueSelector) for segment in self.segments)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The general path, and the paths of the fields that select elements."""
         paths, prefix = [self.general], ""
         for segment in self.segments:
-            prefix += segment.name if segment.pick is None else f"{segment.name}[]"
-            if isinstance(segment.pick, Match):
-                paths.append(f"{prefix}.{segment.pick.name}")
+            prefix += segment.name if segment.selector is None else f"{segment.name}[]"
+            if isinstance(segment.selector, ValueSelector):
+                paths.append(f"{prefix}.{segment.selector.name}")
             prefix += "."
         return tuple(paths)
 
     @property
     def general(self) -> str:
         """The path without array indexes, as in ``drift``."""
-        return ".".join(s.name if s.pick is None else f"{s.name}[]" for s in self.segments)
+        return ".".join(s.name if s.selector is None else f"{s.name}[]" for s in self.segments)
 
 
 @lru_cache(maxsize=1024)
@@ -87,20 +87,26 @@ def parse_path(text: str) -> FieldPath:
         ValueError: the text is not a path.
     """
     # Cut first, so that a huge text is not split.
-    parts = _parts(text[:PATH_MAX])
+    parts = _split(text[:PATH_MAX])
     if len(text) > PATH_MAX or len(parts) > DEPTH_MAX:
         raise ValueError(f"a field path has at most {DEPTH_MAX} parts and {PATH_MAX} characters")
-    segments = []
-    for part in parts:
-        match = _SEGMENT.fullmatch(part)
-        if match is None:
-            raise ValueError(f"{text!r} is not a field path such as objectScope.type")
-        name, index, field, value = match.groups()
-        pick: int | Match | None = None if index is None else int(index)
-        if field:
-            pick = Match(field, _scalar(value))
-        segments.append(Segment(part, name, pick))
-    names = tuple(
+    segments = tuple(_segment(part, text) for part in parts)
+    return FieldPath(text, segments, _literal_names(segments))
+
+
+def _segment(part: str, path: str) -> Segment:
+    match = _SEGMENT.fullmatch(part)
+    if match is None:
+        raise ValueError(f"{path!r} is not a field path such as objectScope.type")
+    name, index, field, value = match.groups()
+    selector: int | ValueSelector | None = None if index is None else int(index)
+    if field:
+        selector = ValueSelector(field, _selected_value(value))
+    return Segment(part, name, selector)
+
+
+def _literal_names(segments: Sequence[Segment]) -> tuple[tuple[tuple[str, int], ...], ...]:
+    return tuple(
         tuple(
             (".".join(segment.text for segment in segments[start:end]), end)
             # Longest first: `a.b` is the field `a.b` before it is the field `b` of `a`.
@@ -108,18 +114,17 @@ def parse_path(text: str) -> FieldPath:
         )
         for start in range(len(segments))
     )
-    return FieldPath(text, tuple(segments), names)
 
 
-def _parts(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """The parts of a path: the text, split at each dot that is not in brackets."""
     return re.split(r"\.(?![^\[\]]*\])", text)
 
 
-def _scalar(text: str) -> str | int | bool:
+def _selected_value(text: str) -> str | int | bool:
     if _WHOLE_NUMBER.fullmatch(text):
         return int(text)
-    return _WORDS.get(text, text)
+    return _BOOLEANS.get(text, text)
 
 
 def find(document: Any, path: FieldPath) -> Any:
@@ -136,30 +141,30 @@ def find(document: Any, path: FieldPath) -> Any:
 
 
 def _find(value: Any, path: FieldPath) -> Any:
-    start = 0
+    start = 0  # the segment at which the next name begins
     while start < len(path.segments):
         if not isinstance(value, dict):
             return None
-        for name, end in path.names[start]:
+        for name, end in path.literal_names[start]:
             if name in value:
                 value, start = value[name], end
                 break
         else:
             segment = path.segments[start]
-            if segment.pick is None or segment.name not in value:
+            if segment.selector is None or segment.name not in value:
                 return None
-            value, start = _element(value[segment.name], segment.pick, path), start + 1
+            value, start = _element(value[segment.name], segment.selector, path), start + 1
     return value
 
 
-def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
+def _element(array: Any, selector: int | ValueSelector, path: FieldPath) -> Any:
     if array is None:
         return None
     if not isinstance(array, list):
         raise ContractError("not an array", field=path.text)
-    if isinstance(pick, int):
-        return array[pick] if pick < len(array) else None
-    matching = [element for element in array if _matches(element, pick)]
+    if isinstance(selector, int):
+        return array[selector] if selector < len(array) else None
+    matching = [element for element in array if _matches(element, selector)]
     # The first of several would be a guess, which may differ from one night to the next.
     if len(matching) != 1:
         raise ContractError(
@@ -168,8 +173,8 @@ def _element(array: Any, pick: int | Match, path: FieldPath) -> Any:
     return matching[0]
 
 
-def _matches(element: Any, match: Match) -> bool:
-    return isinstance(element, dict) and is_same(element.get(match.name), match.value)
+def _matches(element: Any, selector: ValueSelector) -> bool:
+    return isinstance(element, dict) and is_same(element.get(selector.name), selector.value)
 
 
 def is_same(value: Any, expected: Any) -> bool:
@@ -210,7 +215,7 @@ def _leaves(
         prefix, children = path or "", (("[]", item) for item in value)
     for name, item in children:
         inner = prefix + name
-        if item is skip and skip is not None:
+        if skip is not None and item is skip:
             continue
         # An object this deep can contain thousands of leaves, and each would repeat the long path.
         if len(inner) > PATH_MAX:
@@ -223,7 +228,7 @@ def _leaves(
 
 def without_indexes(path: str) -> str:
     """A path with ``[]`` in place of each array index."""
-    return _NUMBER.sub("[]", path)
+    return _INDEX.sub("[]", path)
 
 
 @lru_cache(maxsize=1024)

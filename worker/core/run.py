@@ -113,10 +113,10 @@ class Pass(Value, frozen=True, kw_only=True):
         Args:
             person: None if this run has not seen the person.
         """
-        drafts = person.areas if person is not None else {}
-        # The person is on two lines of the roster, and this pass has read them already.
+        # This pass has already read a person who is on two lines of the roster.
         if person is not None and person.pass_no >= self.pass_no:
             return {}
+        drafts = person.areas if person is not None else {}
         if self.number == 1:
             # A resumed run keeps the reads of earlier attempts, and repeats only their failures.
             unread = (area for area in self.areas if area not in drafts or not drafts[area].is_read)
@@ -137,9 +137,9 @@ class Pass(Value, frozen=True, kw_only=True):
         if draft.failure is FailureKind.UNSTABLE:
             return False
         # Before the time that PTS named, a request would only be refused again.
-        is_over = draft.retry_at is None or draft.retry_at <= self.begins_at
+        is_pause_over = draft.retry_at is None or draft.retry_at <= self.begins_at
         # After an outage, its Retry-After no longer applies.
-        return area in self.outages or is_over
+        return area in self.outages or is_pause_over
 
 
 class FailureCount(Value, frozen=True, kw_only=True):
@@ -179,6 +179,7 @@ class Publication(Value, frozen=True, kw_only=True):
 def add_place(places: list[str], where: str) -> None:
     """Add a line of the roster to the places of a warning, which names the first few."""
     if len(places) < _PLACES_MAX:
+        # The last two words, such as "line 12", because all lines are of one file or query.
         places.append(" ".join(where.split()[-2:]))
     elif len(places) == _PLACES_MAX:
         places.append("…")

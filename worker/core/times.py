@@ -14,8 +14,8 @@ START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """Maximum difference between the clocks of this machine, of a run and of the database."""
 
-_YEAR_OF_START: Final = 1
-_YEAR_OF_NEVER: Final = 9999
+_FIRST_YEAR: Final = 1
+_LAST_YEAR: Final = 9999
 
 _ISO_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d"
@@ -23,7 +23,7 @@ _ISO_TIME: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
-EXAMPLES: Final = "30s, 15m, 12h, 1d or 1h30m"
+_DURATION_EXAMPLES: Final = "30s, 15m, 12h, 1d or 1h30m"
 
 _DURATION: Final = re.compile(
     r"(?:(?P<days>\d+)d)?\s*(?:(?P<hours>\d+)h)?\s*"
@@ -54,10 +54,10 @@ def parse_time(text: str, *, naive_zone: tzinfo | None = None) -> datetime:
     except ValueError:
         raise ValueError("not a valid date or time") from None
     # Nearly all times take this fast path. The others need conversion and limits.
-    if time.tzinfo is UTC and _YEAR_OF_START < time.year < _YEAR_OF_NEVER:
+    if time.tzinfo is UTC and _FIRST_YEAR < time.year < _LAST_YEAR:
         return time
     # Checked before the conversion, which would overflow for a zone west of Greenwich.
-    if time.year == _YEAR_OF_NEVER:
+    if time.year == _LAST_YEAR:
         return END_OF_TIME
     if time.tzinfo is None:
         if naive_zone is None:
@@ -75,7 +75,7 @@ def is_in_the_future(at: datetime, now: datetime) -> bool:
 
 
 def _clamped(at: datetime) -> datetime:
-    return END_OF_TIME if at.year == _YEAR_OF_NEVER else max(at, START_OF_TIME)
+    return END_OF_TIME if at.year == _LAST_YEAR else max(at, START_OF_TIME)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -87,9 +87,10 @@ def parse_duration(text: str) -> timedelta:
         ValueError: the text is not a duration. The message does not contain the text.
     """
     match = _DURATION.fullmatch(text.strip())
-    parts = {unit: float(n) for unit, n in match.groupdict().items() if n} if match else {}
+    units = match.groupdict() if match else {}
+    parts = {unit: float(number) for unit, number in units.items() if number}
     if not parts:
-        raise ValueError(f"is not a duration; write it like {EXAMPLES}")
+        raise ValueError(f"is not a duration; write it like {_DURATION_EXAMPLES}")
     try:
         return timedelta(**parts)
     except OverflowError:

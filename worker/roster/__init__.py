@@ -20,7 +20,7 @@ LABEL_CHARACTERS_MAX: Final = 200
 
 STANDARD_INPUT: Final = "standard input"
 _INPUT_HINT: Final = "give one 11-digit identifier per line, or CSV with a column off_id"
-_NONE_HINT: Final = (
+_NO_IDENTIFIER_HINT: Final = (
     "fix the roster at its source, then check it with `pts-worker doctor`, which starts no run; "
     "the log names each bad line (roster.line_unreadable)"
 )
@@ -45,16 +45,17 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
         RosterError: there is no ``off_id``, or more than one. The message does not repeat the
             names, because without a header the first line is a person.
     """
-    plain = [_SEPARATORS.sub("", name).casefold() for name in names]
-    count = plain.count("offid")
+    normalised = [_SEPARATORS.sub("", name).casefold() for name in names]
+    count = normalised.count("offid")
     if count != 1:
         number = count or "none"
         columns = counted(len(names), "column")
         raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
-    off_id = plain.index("offid")
+    off_id = normalised.index("offid")
     # Two columns with the name of an optional one are ambiguous, so both are ignored.
     local_ref, cohort = (
-        plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
+        normalised.index(name) if normalised.count(name) == 1 else None
+        for name in ("localref", "cohort")
     )
     ignored = (name for i, name in enumerate(names) if i not in {off_id, local_ref, cohort})
     return Columns(
@@ -66,10 +67,10 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
     )
 
 
-async def with_identifier(
+async def require_identifier(
     lines: AsyncGenerator[RosterLine, None], name: str
 ) -> AsyncGenerator[RosterLine, None]:
-    """The lines, unchanged.
+    """Yield the lines unchanged. After the last one, check that a line had an identifier.
 
     Raises:
         RosterError: no line contains an identifier. The message has the first line's problem.
@@ -84,12 +85,12 @@ async def with_identifier(
                 first_error = f"; first error in {line.where}: {line.problem}"
             yield line
     if not has_entry:
-        reason = first_error or ": it is empty, or has only a header"
-        hint = _INPUT_HINT if name == STANDARD_INPUT else _NONE_HINT
-        raise RosterError(f"{name} contains no identifier{reason}", hint=hint)
+        cause = first_error or ": it is empty, or has only a header"
+        hint = _INPUT_HINT if name == STANDARD_INPUT else _NO_IDENTIFIER_HINT
+        raise RosterError(f"{name} contains no identifier{cause}", hint=hint)
 
 
-def read_text(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
+def line_from_texts(off_id: str, local_ref: str, cohort: str, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from unchecked text."""
     digits = normalise_off_id(off_id)
     if digits is None:
@@ -120,11 +121,13 @@ def _label_problem(name: str, label: str) -> str:
     return ""
 
 
-def read_value(off_id: object, local_ref: object, cohort: object, *, where: str) -> RosterLine:
+def line_from_values(
+    off_id: object, local_ref: object, cohort: object, *, where: str
+) -> RosterLine:
     """A roster entry, or a roster error, from a query's row.
 
     A number is not padded with zeros: 10 digits can be a lost zero or a typing error.
     """
     number = f"{off_id:f}" if isinstance(off_id, Decimal) else off_id
     texts = ("" if value is None else str(value) for value in (number, local_ref, cohort))
-    return read_text(*texts, where=where)
+    return line_from_texts(*texts, where=where)

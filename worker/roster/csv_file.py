@@ -24,8 +24,8 @@ from worker.roster import (
     Columns,
     RosterLine,
     find_columns,
-    read_text,
-    with_identifier,
+    line_from_texts,
+    require_identifier,
 )
 from worker.trusted_files import WORLD_WRITE, open_trusted
 
@@ -33,7 +33,7 @@ LINE_LENGTH_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _COUNT_CHUNK_BYTES: Final = 1024 * 1024
-_NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
+_DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
 """The delimiters, with their names for messages."""
 _OTHER_FORMATS: Final = {
     "PK\x03\x04": "an Excel workbook",
@@ -46,7 +46,7 @@ _SEPARATOR_LINE: Final = re.compile('"?sep=.?"?', re.IGNORECASE)
 """The first line of a file for Excel. The header shows the delimiter, so the line is skipped."""
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """Bytes that are invalid in the encoding, as ``surrogateescape`` decodes them (PEP 383)."""
-_FOREIGN: Final = re.compile(f"\0|{_UNDECODED.pattern}")
+_WRONGLY_DECODED: Final = re.compile(f"\0|{_UNDECODED.pattern}")
 """Characters that show a wrong encoding. In UTF-16, every other byte of a header is NUL."""
 _WRONG_ENCODING: Final = "is not {encoding} (roster.encoding; Excel's plain CSV is windows-1252)"
 _SAVE_HINT: Final = 'save the file as "CSV UTF-8"'
@@ -60,7 +60,7 @@ _NOT_UTF_8_HINT: Final = (
 _REWRITTEN: Final = (
     "the file changed while it was read; write a new file, and rename it to this name"
 )
-_HINT: Final = (
+_HEADER_HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header has one 11-digit identifier per line"
 )
@@ -107,7 +107,7 @@ class CsvRoster:
             RosterError: the file is missing, has no column ``off_id`` or no identifier, or standard
                 input has too many lines.
         """
-        return with_identifier(self._lines(), self._name)
+        return require_identifier(self._lines(), self._name)
 
     async def count_lines(self) -> int:
         """The number of lines of the file, an estimate of its persons. 0 if it is not a file."""
@@ -225,7 +225,7 @@ class _LineParser:
         for beginning, description in _OTHER_FORMATS.items():
             if text.lstrip().startswith(beginning):
                 raise RosterError(f"{self._name} is {description}, not CSV", hint=_SAVE_HINT)
-        if _FOREIGN.search(text):
+        if _WRONGLY_DECODED.search(text):
             hint = _encoding_hint(self._encoding)
             raise RosterError(f"{self._place()} {self._wrong_encoding}", hint=hint)
         # A file without a header: its first line is an identifier.
@@ -233,14 +233,14 @@ class _LineParser:
         if (bare.isascii() and bare.isdigit()) or is_written_as_number(bare):
             return False
         # Norwegian Excel separates by semicolon.
-        self._delimiter = max(_NAMES, key=text.count)
+        self._delimiter = max(_DELIMITERS, key=text.count)
         try:
             names = self._fields(text)
         except csv.Error:
             raise RosterError(
-                f"{self._name}: the header has unbalanced quotes", hint=_HINT
+                f"{self._name}: the header has unbalanced quotes", hint=_HEADER_HINT
             ) from None
-        self._columns = find_columns(names, where=self._place(), hint=_HINT)
+        self._columns = find_columns(names, where=self._place(), hint=_HEADER_HINT)
         self.unknown_columns = self._columns.unknown
         return True
 
@@ -261,32 +261,35 @@ class _LineParser:
         except csv.Error:
             return self._error("unbalanced quotes; a field cannot contain a line break")
         columns = self._columns
-        labels = ["", ""]
         if columns is None:
+            # Without a header, the whole line is an identifier.
             off_id = fields[0] if len(fields) == 1 else text
-        elif len(fields) < columns.count and self._has_other_delimiter(fields):
-            return self._error(
-                f"no {_NAMES[self._delimiter]}, which separates the header's columns"
-            )
+            return line_from_texts(off_id, "", "", where=self._place())
+        if problem := self._problem_of(fields, columns):
+            return self._error(problem)
+        local_ref, cohort = (
+            fields[place] if place is not None and place < len(fields) else ""
+            for place in (columns.local_ref, columns.cohort)
+        )
+        return line_from_texts(fields[columns.off_id], local_ref, cohort, where=self._place())
+
+    def _problem_of(self, fields: Sequence[str], columns: Columns) -> str:
+        """Why a line does not have the header's columns. Empty if it has."""
+        if len(fields) < columns.count and self._has_other_delimiter(fields):
+            return f"no {_DELIMITERS[self._delimiter]}, which separates the header's columns"
         # An unquoted delimiter in a field would shift the columns after it.
-        elif len(fields) > columns.count:
-            return self._error(f"{len(fields)} fields, but the header has {columns.count}")
-        elif len(fields) <= columns.off_id:
-            return self._error("the line has no field off_id")
-        else:
-            off_id = fields[columns.off_id]
-            labels = [
-                fields[place] if place is not None and place < len(fields) else ""
-                for place in (columns.local_ref, columns.cohort)
-            ]
-        return read_text(off_id, *labels, where=self._place())
+        if len(fields) > columns.count:
+            return f"{len(fields)} fields, but the header has {columns.count}"
+        if len(fields) <= columns.off_id:
+            return "the line has no field off_id"
+        return ""
 
     def _is_separator_line(self, text: str) -> bool:
         return self._number == 1 and _SEPARATOR_LINE.fullmatch(text.strip()) is not None
 
     def _has_other_delimiter(self, fields: Sequence[str]) -> bool:
         """Whether a line without the header's delimiter contains another one."""
-        return len(fields) == 1 and any(delimiter in fields[0] for delimiter in _NAMES)
+        return len(fields) == 1 and any(delimiter in fields[0] for delimiter in _DELIMITERS)
 
     def _error(self, problem: str) -> RosterLineError:
         return RosterLineError(where=self._place(), problem=problem)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncResult, create_async_engine
 
 from worker.core.database_urls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
-from worker.roster import Columns, RosterLine, find_columns, read_value, with_identifier
+from worker.roster import Columns, RosterLine, find_columns, line_from_values, require_identifier
 from worker.tls import PostgresTls, open_tls
 from worker.trusted_files import WORLD_WRITE, examine_with_folder
 
@@ -25,8 +25,10 @@ _Partitions: TypeAlias = AsyncGenerator[tuple[Columns, Sequence[sa.Row[Any]]], N
 SOURCE: Final = "roster.query"
 _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
-_HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
-_AWAY: Final = ("08", "53", "57P0")
+_COLUMNS_HINT: Final = (
+    "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
+)
+_OUTAGES: Final = ("08", "53", "57P0")
 """SQLSTATE of a lost connection, a full server, and a server that starts or stops."""
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
 """aiosqlite also uses a thread, but cannot be closed before a long query has ended."""
@@ -69,7 +71,7 @@ class QueryRoster:
             ConfigurationError: a SQLite file, or its folder, belongs to another user or is
                 world-writable.
         """
-        return with_identifier(self._lines(), SOURCE)
+        return require_identifier(self._lines(), SOURCE)
 
     async def _lines(self) -> AsyncGenerator[RosterLine, None]:
         number = 0
@@ -123,7 +125,7 @@ class QueryRoster:
                     await to_thread.run_sync(connection.close)
 
     def _columns_of(self, result: sa.CursorResult[Any] | AsyncResult[Any]) -> Columns:
-        columns = find_columns(list(result.keys()), where=SOURCE, hint=_HINT)
+        columns = find_columns(list(result.keys()), where=SOURCE, hint=_COLUMNS_HINT)
         self.unknown_columns = columns.unknown
         return columns
 
@@ -137,7 +139,7 @@ def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
     labels = [
         None if place is None else row[place] for place in (columns.local_ref, columns.cohort)
     ]
-    return read_value(row[columns.off_id], *labels, where=f"{SOURCE} row {number}")
+    return line_from_values(row[columns.off_id], *labels, where=f"{SOURCE} row {number}")
 
 
 def _parse(text: str) -> sa.URL:
@@ -188,14 +190,15 @@ def _translating(tls: PostgresTls | None) -> Iterator[None]:
             raise refusal from None
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-        kind = type(cause).__name__ + (f", {code}" if code else "")
+        description = type(cause).__name__ + (f", {code}" if code else "")
         # A retry helps against an outage (exit code 69), not against a wrong query (65).
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        if is_lost or isinstance(cause, OSError) or str(code).startswith(_AWAY):
+        # asyncpg raises an OSError if it cannot connect.
+        if is_lost or isinstance(cause, OSError) or str(code).startswith(_OUTAGES):
             raise UnavailableError(
-                f"the database of the roster is unavailable: {kind}",
+                f"the database of the roster is unavailable: {description}",
                 hint="check that its server is running, and the host and port in roster.url",
             ) from None
         raise RosterError(
-            f"{SOURCE} failed: {kind}", hint="try the query in the database's own client"
+            f"{SOURCE} failed: {description}", hint="try the query in the database's own client"
         ) from None
