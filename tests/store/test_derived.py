@@ -43,7 +43,9 @@ async def test_the_reads_of_a_closing_stay_after_the_next_night(database_url):
         first, second = closed[0][2].split("/")
         reads = "SELECT first_read_at, last_confirmed_at FROM report_person_freshness "
         ((first_at, second_at),) = await world.rows(f"{reads} WHERE area = 'patient-safety'")
-        assert [str(first_at)[:10], str(second_at)[:10]] == [first[:10], second[:10]]
+        times = [str(at).replace(" ", "T")[:19] for at in (first_at, second_at)]
+        assert times == [first[:19], second[:19]]
+        assert first < second
         await world.publish(read(world, "a", "stays"))
         assert await world.rows(CLOSED.format("report_patient_safety_history")) == closed
 

@@ -100,6 +100,7 @@ def test_an_ordinary_night_passes(night):
         pytest.param(of_area(2, 2), id="all of an area, of two persons"),
         pytest.param(of_area(3, 3), id="all of an area, of three persons"),
         pytest.param(removals(8, 4, 5, 2), id="five of eight, of two of four"),
+        pytest.param(removals(40, 4, 6, 3), id="six of forty, of three of four"),
         pytest.param(removals(157, 40, 79, 1), id="those of one person, more than half of all"),
         pytest.param(facts(persons_before=7, missing=2), id="two of seven are missing"),
         pytest.param(facts(persons_before=4, missing=2), id="a small roster is cut in half"),

@@ -91,6 +91,7 @@ ENDLESS = [{"items": [], "next": f"t{number}"} for number in range(1_000)]
         ("next_link", [{"next": f"?offId={OFF_ID}"}], "contains the person's identifier"),
         ("next_link", [{"next": "?offId=%31%36858399649"}], "contains the person's identifier"),
         ("next_link", [{"next": "http://["}], "not a URL"),
+        ("next_link", [{"next": "?p=2 HTTP/1.1"}], "not a URL"),
     ],
 )
 def test_what_contradicts_itself(style, pages, message):

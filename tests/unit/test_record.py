@@ -126,7 +126,7 @@ def test_values():
     "document",
     [
         without(restriction(), "id"),
-        *(restriction(id=value) for value in ("", None, True, {"a": 1}, "x" * 1_001)),
+        *(restriction(id=value) for value in ("", None, True, {"a": 1}, "x" * 1_001, "å" * 501)),
         "text",
         None,
         [restriction()],

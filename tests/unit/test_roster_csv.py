@@ -56,6 +56,7 @@ async def test_other_encodings(tmp_path, encoding):
         (f"Name\tOFF ID\tLocal-Ref\nx\t{A}\tp1\n", [(A, "p1")]),
         (f" offId , other \n {A} , x\n", [(A, None)]),
         (f'"off_id","local_ref"\n"{A}","a ""b"", c"\n', [(A, 'a "b", c')]),
+        (f'off_id, local_ref\n"{A}", "a, b"\n', [(A, "a, b")]),
         (f"\ufeffoff_id\r\n{A}\r\n", [(A, None)]),
         (f"\n\noff_id\n\n{A}\n  \n{B}", [(A, None), (B, None)]),
         (f"\ufeff\ufeff{A}\n{B}", [(A, None), (B, None)]),

@@ -133,6 +133,14 @@ async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form):
     assert caught.value.message.startswith("roster.url: ")
 
 
+async def test_a_sqlite_file_that_does_not_exist(tmp_path):
+    """A misspelled name is an error of the roster, and creates no file."""
+    path = tmp_path / "misspelled.db"
+    with pytest.raises(RosterError, match="cannot read the roster database"):
+        await read(QueryRoster(f"sqlite:///{path}", QUERY))
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://u:hemmelig@h/x", "oracle://u:hemmelig@h/x"])
 def test_a_url_that_cannot_serve(url):
     """No URL, no such dialect, no driver: faults of the configuration, without the password."""

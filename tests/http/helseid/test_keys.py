@@ -1,9 +1,11 @@
 """The client's key: the forms that HelseID takes, the forms that it refuses, and its file."""
 
+import json
 import os
 import stat
 import struct
 from pathlib import Path
+from urllib.parse import quote
 
 import jwskate
 import pytest
@@ -84,6 +86,17 @@ def test_reads_pem(kind, form, private_jwks, tmp_path):
     native = jwskate.Jwk(private_jwks[kind]).cryptography_key
     key = load_client_key(write_secret(tmp_path / "key", pem(native, form)))
     assert key.kid == jwskate.Jwk(private_jwks[kind]).thumbprint()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda jwk: {"ClientJwk": jwk}, lambda jwk: {"privateJwk": quote(json.dumps(jwk))}],
+    ids=["another tool", "percent-encoded text"],
+)
+def test_reads_a_key_inside_a_document(form, private_jwks, tmp_path):
+    """Both forms are in use beside self-service's own (tests/acceptance/test_cli_rotate.py)."""
+    key = load_client_key(write_secret(tmp_path / "key", form(private_jwks["RSA"])))
+    assert key.kid == jwskate.Jwk(private_jwks["RSA"]).thumbprint()
 
 
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:

@@ -177,6 +177,7 @@ PASSING = {
     "403 and a page": http(PAGE, status="403 Forbidden"),
     "404 and a page": http(b"no such page", status="404 Not Found"),
     "temporarily_unavailable": refusal("temporarily_unavailable"),
+    "slow_down": refusal("slow_down"),
 }
 
 

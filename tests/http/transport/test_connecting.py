@@ -124,7 +124,7 @@ async def test_a_name_without_an_address(monkeypatch, host, said):
 
 @pytest.mark.parametrize(
     ("certificate", "said"),
-    [(("127.0.0.1", 1), "localhost|mismatch"), (("localhost", -1), "certificate has expired")],
+    [(("127.0.0.1", 1), "mismatch$"), (("localhost", -1), "certificate has expired")],
 )
 async def test_a_certificate_of_another_name_or_time(
     monkeypatch, authority, tls_options, certificate, said

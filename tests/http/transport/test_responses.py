@@ -132,6 +132,7 @@ WHOLE: tuple[tuple[bytes, frozenset[Outcome]], ...] = (
     (b"HTTP/1.1 100 Continue\r\n\r\n" + response(), BODY),
     (head("Link: </a>", status_line=HINTS) + head(status_line="HTTP/1.1 199 Hm") + response(),
         BODY),
+    (head("Content-Encoding: br", status_line=HINTS) + response(), BODY),
     (head("Content-Length: 3", status_line=HINTS) + b"[2]" + response(), REFUSED),
     (head("Upgrade: h2c", status_line=SWITCHING) + response(), REFUSED),
 )  # fmt: skip
