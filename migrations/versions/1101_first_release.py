@@ -229,7 +229,6 @@ def create_drafts():
         sa.Column("person_key", sa.String(length=64), nullable=False),
         sa.Column("is_new", sa.Boolean(), nullable=False),
         sa.Column("pass_no", sa.Integer(), nullable=False),
-        sa.Column("compared_no", sa.BigInteger(), nullable=False),
         sa.Column("local_ref", sa.Text()),
         sa.Column("cohort", sa.Text()),
         sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_run_id"),

@@ -53,7 +53,7 @@ STEPS: Final = {
         apply.store_failures,
         apply.label_persons,
         apply.unmark_missed_persons,
-        apply.clear_departed_persons,
+        apply.clear_departed_areas,
     ),
     "4. The facts": (
         facts.count_roster,

@@ -76,17 +76,6 @@ def row_parameters(
     return columns
 
 
-class _JsonArray(sa.TypeDecorator[Sequence[Any]]):
-    """A list as a parameter of SQLite, which has no arrays."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> str:  # noqa: ARG002 - SQLAlchemy fixes the name
-        """Write a JSON array."""
-        return msgspec.json.encode(value).decode()
-
-
 def is_any_of(
     dialect: str, column: sa.ColumnElement[Any], parameter: str
 ) -> sa.ColumnElement[bool]:
@@ -97,7 +86,7 @@ def is_any_of(
     """
     # One parameter for a list of any length, so that SQLAlchemy caches one statement, not many.
     if dialect == SQLITE:
-        each = sa.func.json_each(sa.bindparam(parameter, type_=_JsonArray)).table_valued("value")
+        each = sa.func.json_each(sa.bindparam(parameter, type_=sa.JSON)).table_valued("value")
         return column.in_(sa.select(each.c.value))
     return column == sa.any_(sa.bindparam(parameter, type_=postgresql.ARRAY(column.type)))
 
@@ -116,15 +105,6 @@ def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
     end = sa.func.coalesce(until, current_time(dialect))
     passed = sa.func.floor(sa.extract("epoch", end - since) / 86_400)
     return sa.func.greatest(sa.cast(passed, sa.BigInteger), 0)
-
-
-def joined_text(
-    dialect: str, value: sa.ColumnElement[str], separator: str
-) -> sa.ColumnElement[str]:
-    """Aggregates texts into one, in any order."""
-    name = "group_concat" if dialect == SQLITE else "string_agg"
-    joined: sa.ColumnElement[str] = getattr(sa.func, name)(value, separator, type_=sa.Text)
-    return joined
 
 
 def typed(dialect: str, kind: Kind, value: Any) -> sa.ColumnElement[Any]:

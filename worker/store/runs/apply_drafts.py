@@ -69,7 +69,7 @@ def delete_orphans(run_ids: Sequence[int]) -> Iterator[sa.Delete]:
 def mark_departed_persons(new: NewPublication) -> sa.Update:
     """Mark persons missing from two full rosters in a row as departed."""
     is_second = sa.and_(person.c.missed_no.is_not(None), _is_absent(new))
-    return sa.update(person).where(is_second).values(departed_no=new.number)
+    return sa.update(person).where(is_second).values(departed_no=new.number, missed_no=None)
 
 
 def mark_missed_persons(new: NewPublication) -> sa.Update:
@@ -319,16 +319,15 @@ def unmark_missed_persons(new: NewPublication) -> sa.Update:
     return sa.update(person).where(is_named).values(missed_no=None)
 
 
-def clear_departed_persons(new: NewPublication) -> Iterator[sa.Update]:
+def clear_departed_areas(new: NewPublication) -> sa.Update:
     """Clear confirmation and failure of departed persons.
 
     If they return, their areas count as unread until they are read again.
     """
-    yield sa.update(person).where(person.c.departed_no == new.number).values(missed_no=None)
     departed = sa.select(person.c.person_id).where(person.c.departed_no == new.number)
     # Also the digest: after a return, an equal digest must not hide that all versions are closed.
     unread = dict.fromkeys(("confirmed_no", "digest", *FAILURE, *_FAILING), None)
-    yield sa.update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
+    return sa.update(person_area).where(person_area.c.person_id.in_(departed)).values(unread)
 
 
 def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert | sa.Update]:
@@ -349,7 +348,7 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
         yield add_unread_areas(new, area, dialect)
     yield label_persons(new)
     yield unmark_missed_persons(new)
-    yield from clear_departed_persons(new)
+    yield clear_departed_areas(new)
 
 
 # 3. Other open runs

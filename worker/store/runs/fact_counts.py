@@ -21,7 +21,7 @@ from worker.core.diff import Op
 from worker.core.effect import RestrictionGroup
 from worker.errors import FailureKind
 from worker.store.derived import is_active
-from worker.store.dialects import POSTGRESQL, joined_text
+from worker.store.dialects import POSTGRESQL
 from worker.store.runs.new_publication import (
     NewPublication,
     Query,
@@ -92,7 +92,7 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
         is_holder = person.c.person_id == rows.c.person_id
         of_persons = select(person.c.person_id, rows.c.held).join_from(rows, person, is_holder)
         rows = of_persons.subquery("of_person")
-    holding = joined_text(dialect, rows.c.held, RESTRICTION).label("holding")
+    holding = func.aggregate_strings(rows.c.held, RESTRICTION).label("holding")
     by_person = select(rows.c.person_id, holding).group_by(rows.c.person_id).subquery("by_person")
     return (
         select(_COHORT, by_person.c.holding, func.count().label("persons"))

@@ -31,7 +31,6 @@ from worker.store.schema.tables import (
     draft_area,
     drift,
     person,
-    run,
     store_identity,
 )
 from worker.views import UtcTime
@@ -68,14 +67,12 @@ async def write_drafts(
 # Building a statement takes SQLAlchemy longer than writing a batch with it.
 @cache
 def _add_drafts(dialect: str, names: tuple[str, ...]) -> Any:
-    last_no = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0)).scalar_subquery()
     added = insert_rows(
         dialect,
         draft,
         names,
         run_id=sa.bindparam("in_run", type_=sa.BigInteger),
         pass_no=sa.bindparam("in_pass", type_=sa.Integer),
-        compared_no=last_no,
     )
     return added.on_conflict_do_update(
         index_elements=[draft.c.run_id, draft.c.person_id],
@@ -184,12 +181,7 @@ async def add_unread(
 ) -> None:
     """Add drafts without a read for persons on the roster with an identifier that is not sent."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
-    fixed = {
-        "run_id": handle.run_id,
-        "is_new": False,
-        "pass_no": handle.pass_no(1),
-        "compared_no": 0,
-    }
+    fixed = {"run_id": handle.run_id, "is_new": False, "pass_no": handle.pass_no(1)}
     is_named = is_any_of(connection.dialect.name, person.c.person_id, "person_ids")
     named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
     added = upsert(connection.dialect.name, draft).from_select(

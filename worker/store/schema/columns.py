@@ -18,9 +18,20 @@ def partial(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
     return {"sqlite_where": condition, "postgresql_where": condition}
 
 
-PROOF: Final = ("pages", "record_count", "digest", "first_read_at", "first_digest")
+PROOF: Final[Mapping[str, Any]] = {
+    "pages": sa.Integer,
+    "record_count": sa.Integer,
+    "digest": sa.String(32),
+    "first_read_at": UtcTime,
+    "first_digest": sa.String(32),
+}
 """The completeness proof of an area. The last two columns are the first of two reads that agree."""
-FAILURE: Final = ("failure_kind", "failure_status", "failure_reason", "failure_attempts")
+FAILURE: Final[Mapping[str, Any]] = {
+    "failure_kind": sa.String(16),
+    "failure_status": sa.Integer,
+    "failure_reason": sa.Text,
+    "failure_attempts": sa.Integer,
+}
 """The reason why an area could not be read."""
 TOTALS: Final = (
     "persons_total",
@@ -60,17 +71,7 @@ persons included."""
 
 def proof_and_failure() -> list[sa.Column[Any]]:
     """The columns of a read: its proof and its failure."""
-    return [
-        sa.Column("pages", sa.Integer),
-        sa.Column("record_count", sa.Integer),
-        sa.Column("digest", sa.String(32)),
-        sa.Column("first_read_at", UtcTime),
-        sa.Column("first_digest", sa.String(32)),
-        sa.Column("failure_kind", sa.String(16)),
-        sa.Column("failure_status", sa.Integer),
-        sa.Column("failure_reason", sa.Text),
-        sa.Column("failure_attempts", sa.Integer),
-    ]
+    return [sa.Column(name, type_) for name, type_ in {**PROOF, **FAILURE}.items()]
 
 
 _TYPES: Final[Mapping[ColumnType, Any]] = {

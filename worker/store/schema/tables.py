@@ -179,7 +179,6 @@ draft = sa.Table(
     sa.Column("person_key", sa.String(64), nullable=False),
     sa.Column("is_new", sa.Boolean, nullable=False),
     sa.Column("pass_no", sa.Integer, nullable=False),
-    sa.Column("compared_no", sa.BigInteger, nullable=False),
     sa.Column("local_ref", sa.Text),
     sa.Column("cohort", sa.Text),
     sqlite_with_rowid=False,
@@ -187,8 +186,7 @@ draft = sa.Table(
 """A person of an open run, not published. Without a draft area, the person was not read.
 
 ``pass_no`` is the last pass that saw the person on the roster, or read an area, counted over all
-attempts (``RunHandle.pass_no``). ``compared_no`` is the publication that the reads were compared
-with. It is only for debugging.
+attempts (``RunHandle.pass_no``).
 """
 sa.Index(
     # Two batches must not give one new person two ids.
