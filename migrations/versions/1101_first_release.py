@@ -10,6 +10,76 @@ depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
+AREAS = {
+    "patient_safety": {
+        "confidentiality_code": sa.Text(),
+        "cause": sa.Text(),
+        "delay_days": sa.BigInteger(),
+        "delay_from_time": TIME,
+        "delay_delivery_until": TIME,
+        "delay_is_indefinite": sa.Boolean(),
+        "object_type": sa.Text(),
+        "object_value": sa.Text(),
+        "parent_object_type": sa.Text(),
+        "parent_object_value": sa.Text(),
+        "source_created_at": TIME,
+        "source_modified_at": TIME,
+        "created_by": sa.Text(),
+    },
+    "patient_privacy": {
+        "privacy_type": sa.Text(),
+        "privacy_level": sa.Text(),
+        "restriction_domain": sa.Text(),
+        "object_scope": sa.Text(),
+        "subject_scope": sa.Text(),
+        "restricted_from": TIME,
+        "restricted_to": TIME,
+        "time_ranges": sa.Text(),
+        "source_created_at": TIME,
+        "source_modified_at": TIME,
+    },
+}
+"""The typed columns of each area, at this revision."""
+FACTS = {
+    "patient_safety": ("fact_code", "fact_cause"),
+    "patient_privacy": ("fact_code", "fact_level"),
+}
+"""The columns of each area by which facts count its restrictions."""
+TOTALS = (
+    "persons_total",
+    "persons_complete",
+    "persons_stale",
+    "persons_departed",
+    "persons_missing",
+    "persons_not_sent",
+    "roster_faults",
+    "areas_complete",
+    "areas_failed",
+    "rows_read",
+    "rows_opened",
+    "rows_changed",
+    "rows_closed",
+    "rows_unchanged",
+    "requests",
+    "retries",
+)
+"""The counters of a run."""
+PERSON_COUNTS = (
+    "roster",
+    "confirmed",
+    "stale",
+    "failed_transient",
+    "failed_rejected",
+    "failed_refused",
+    "failed_contract",
+    "failed_paging",
+    "failed_unstable",
+    "joined",
+    "departed",
+    "missing",
+    "persons_in_effect",
+)
+"""Counts of persons, of a publication and of its cohorts."""
 KEPT_DAYS = 90
 """The triggers refuse to delete younger rows of the access log. Retention deletes much later."""
 LOGGED = ("access_id", "accessed_at", "os_user", "login_user", "host", "command", "purpose")
@@ -117,38 +187,14 @@ def create_runs():
         sa.Column("reason", sa.Text()),
         sa.Column("guard", sa.Text()),
         sa.Column("worker_version", sa.String(length=40), nullable=False),
-        sa.Column("persons_total", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_stale", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_departed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_missing", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("persons_not_sent", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("roster_faults", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("areas_complete", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("areas_failed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_read", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_opened", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_changed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_closed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("rows_unchanged", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("requests", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("retries", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        *(
+            sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False)
+            for name in TOTALS
+        ),
         sa.Column("publication_no", sa.BigInteger()),
         sa.Column("published_at", TIME),
         sa.Column("day", sa.String(length=10)),
-        sa.Column("roster", sa.BigInteger()),
-        sa.Column("confirmed", sa.BigInteger()),
-        sa.Column("stale", sa.BigInteger()),
-        sa.Column("failed_transient", sa.BigInteger()),
-        sa.Column("failed_rejected", sa.BigInteger()),
-        sa.Column("failed_refused", sa.BigInteger()),
-        sa.Column("failed_contract", sa.BigInteger()),
-        sa.Column("failed_paging", sa.BigInteger()),
-        sa.Column("failed_unstable", sa.BigInteger()),
-        sa.Column("joined", sa.BigInteger()),
-        sa.Column("departed", sa.BigInteger()),
-        sa.Column("missing", sa.BigInteger()),
-        sa.Column("persons_in_effect", sa.BigInteger()),
+        *(sa.Column(name, sa.BigInteger()) for name in PERSON_COUNTS),
         sa.CheckConstraint(
             "(status = 'published') = (publication_no IS NOT NULL)", name="ck_run_published"
         ),
@@ -267,8 +313,13 @@ def create_drafts():
         sa.PrimaryKeyConstraint("run_id", "person_id", "area", name="pk_draft_area"),
         sqlite_with_rowid=False,
     )
+    for area in AREAS:
+        create_changes(f"draft_{area}", area)
+
+
+def create_changes(table, area):
     op.create_table(
-        "draft_patient_safety",
+        table,
         sa.Column("run_id", KEY, autoincrement=False, nullable=False),
         sa.Column("person_id", KEY, autoincrement=False, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
@@ -279,86 +330,23 @@ def create_drafts():
         sa.Column("first_seen_at", TIME),
         sa.Column("observed_at", TIME),
         sa.Column("closed_by_reads", sa.String(length=65)),
-        sa.Column("content_hash", sa.LargeBinary(length=16)),
-        sa.Column("confidentiality_code", sa.Text()),
-        sa.Column("cause", sa.Text()),
-        sa.Column("delay_days", sa.BigInteger()),
-        sa.Column("delay_from_time", TIME),
-        sa.Column("delay_delivery_until", TIME),
-        sa.Column("delay_is_indefinite", sa.Boolean()),
-        sa.Column("object_type", sa.Text()),
-        sa.Column("object_value", sa.Text()),
-        sa.Column("parent_object_type", sa.Text()),
-        sa.Column("parent_object_value", sa.Text()),
-        sa.Column("source_created_at", TIME),
-        sa.Column("source_modified_at", TIME),
-        sa.Column("created_by", sa.Text()),
-        sa.Column("extra", sa.Text()),
-        sa.Column("restriction_group", sa.String(length=16)),
-        sa.Column("restricts", sa.Boolean()),
-        sa.Column("effect_from", TIME),
-        sa.Column("effect_until", TIME),
-        sa.Column("fact_code", sa.String(length=32)),
-        sa.Column("fact_cause", sa.String(length=32)),
-        sa.CheckConstraint(
-            "(op = 'insert') = (version_id IS NULL)", name="ck_draft_patient_safety_version"
-        ),
-        sa.CheckConstraint(
-            "op IN ('insert', 'update', 'close')", name="ck_draft_patient_safety_op"
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_patient_safety_run_id"),
-        sa.PrimaryKeyConstraint(
-            "run_id", "person_id", "restriction_id", name="pk_draft_patient_safety"
-        ),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "draft_patient_privacy",
-        sa.Column("run_id", KEY, autoincrement=False, nullable=False),
-        sa.Column("person_id", KEY, autoincrement=False, nullable=False),
-        sa.Column("restriction_id", sa.Text(), nullable=False),
-        sa.Column("op", sa.String(length=8), nullable=False),
-        sa.Column("version_id", sa.BigInteger()),
-        sa.Column("closes", sa.Boolean(), nullable=False),
-        sa.Column("loses", sa.Boolean(), nullable=False),
-        sa.Column("first_seen_at", TIME),
-        sa.Column("observed_at", TIME),
-        sa.Column("closed_by_reads", sa.String(length=65)),
-        sa.Column("content_hash", sa.LargeBinary(length=16)),
-        sa.Column("privacy_type", sa.Text()),
-        sa.Column("privacy_level", sa.Text()),
-        sa.Column("restriction_domain", sa.Text()),
-        sa.Column("object_scope", sa.Text()),
-        sa.Column("subject_scope", sa.Text()),
-        sa.Column("restricted_from", TIME),
-        sa.Column("restricted_to", TIME),
-        sa.Column("time_ranges", sa.Text()),
-        sa.Column("source_created_at", TIME),
-        sa.Column("source_modified_at", TIME),
-        sa.Column("extra", sa.Text()),
-        sa.Column("restriction_group", sa.String(length=16)),
-        sa.Column("restricts", sa.Boolean()),
-        sa.Column("effect_from", TIME),
-        sa.Column("effect_until", TIME),
-        sa.Column("fact_code", sa.String(length=32)),
-        sa.Column("fact_level", sa.String(length=32)),
-        sa.CheckConstraint(
-            "(op = 'insert') = (version_id IS NULL)", name="ck_draft_patient_privacy_version"
-        ),
-        sa.CheckConstraint(
-            "op IN ('insert', 'update', 'close')", name="ck_draft_patient_privacy_op"
-        ),
-        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name="fk_draft_patient_privacy_run_id"),
-        sa.PrimaryKeyConstraint(
-            "run_id", "person_id", "restriction_id", name="pk_draft_patient_privacy"
-        ),
+        *content(area, nullable=True),
+        sa.CheckConstraint("(op = 'insert') = (version_id IS NULL)", name=f"ck_{table}_version"),
+        sa.CheckConstraint("op IN ('insert', 'update', 'close')", name=f"ck_{table}_op"),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=f"fk_{table}_run_id"),
+        sa.PrimaryKeyConstraint("run_id", "person_id", "restriction_id", name=f"pk_{table}"),
         sqlite_with_rowid=False,
     )
 
 
 def create_versions():
+    for area in AREAS:
+        create_area_versions(f"{area}_version", area)
+
+
+def create_area_versions(table, area):
     op.create_table(
-        "patient_safety_version",
+        table,
         sa.Column("version_id", KEY, nullable=False),
         sa.Column("person_id", KEY, nullable=False),
         sa.Column("restriction_id", sa.Text(), nullable=False),
@@ -369,132 +357,37 @@ def create_versions():
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("observed_at", TIME, nullable=False),
         sa.Column("is_left_censored", sa.Boolean(), nullable=False),
-        sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("confidentiality_code", sa.Text()),
-        sa.Column("cause", sa.Text()),
-        sa.Column("delay_days", sa.BigInteger()),
-        sa.Column("delay_from_time", TIME),
-        sa.Column("delay_delivery_until", TIME),
-        sa.Column("delay_is_indefinite", sa.Boolean()),
-        sa.Column("object_type", sa.Text()),
-        sa.Column("object_value", sa.Text()),
-        sa.Column("parent_object_type", sa.Text()),
-        sa.Column("parent_object_value", sa.Text()),
-        sa.Column("source_created_at", TIME),
-        sa.Column("source_modified_at", TIME),
-        sa.Column("created_by", sa.Text()),
-        sa.Column("extra", sa.Text()),
-        sa.Column("restriction_group", sa.String(length=16)),
-        sa.Column("restricts", sa.Boolean(), nullable=False),
-        sa.Column("effect_from", TIME),
-        sa.Column("effect_until", TIME),
-        sa.Column("fact_code", sa.String(length=32), nullable=False),
-        sa.Column("fact_cause", sa.String(length=32), nullable=False),
+        *content(area, nullable=False),
         sa.CheckConstraint(
-            "closed_because IN ('changed', 'gone', 'departed')",
-            name="ck_patient_safety_version_because",
+            "closed_because IN ('changed', 'gone', 'departed')", name=f"ck_{table}_because"
         ),
         sa.CheckConstraint(
-            "(closed_no IS NULL) = (closed_because IS NULL)",
-            name="ck_patient_safety_version_closed",
+            "(closed_no IS NULL) = (closed_because IS NULL)", name=f"ck_{table}_closed"
         ),
-        sa.CheckConstraint("closed_no > opened_no", name="ck_patient_safety_version_interval"),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name="fk_patient_safety_version_person_id"
-        ),
-        sa.PrimaryKeyConstraint("version_id", name="pk_patient_safety_version"),
+        sa.CheckConstraint("closed_no > opened_no", name=f"ck_{table}_interval"),
+        sa.ForeignKeyConstraint(["person_id"], ["person.person_id"], name=f"fk_{table}_person_id"),
+        sa.PrimaryKeyConstraint("version_id", name=f"pk_{table}"),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "ix_patient_safety_version_closed_no",
-        "patient_safety_version",
-        ["closed_no"],
-        **where("closed_no IS NOT NULL"),
-    )
-    op.create_index("ix_patient_safety_version_opened_no", "patient_safety_version", ["opened_no"])
-    op.create_index(
-        "ix_patient_safety_version_person_id_restriction_id",
-        "patient_safety_version",
-        ["person_id", "restriction_id"],
-    )
-    op.create_index(
-        "ix_patient_safety_version_restriction_id", "patient_safety_version", ["restriction_id"]
-    )
-    op.create_index(
-        "uq_patient_safety_version_open",
-        "patient_safety_version",
-        ["person_id", "restriction_id"],
-        unique=True,
-        **where("closed_no IS NULL"),
-    )
-    op.create_table(
-        "patient_privacy_version",
-        sa.Column("version_id", KEY, nullable=False),
-        sa.Column("person_id", KEY, nullable=False),
-        sa.Column("restriction_id", sa.Text(), nullable=False),
-        sa.Column("opened_no", sa.BigInteger(), nullable=False),
-        sa.Column("closed_no", sa.BigInteger()),
-        sa.Column("closed_because", sa.String(length=8)),
-        sa.Column("closed_by_reads", sa.String(length=65)),
-        sa.Column("first_seen_at", TIME, nullable=False),
-        sa.Column("observed_at", TIME, nullable=False),
-        sa.Column("is_left_censored", sa.Boolean(), nullable=False),
-        sa.Column("content_hash", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("privacy_type", sa.Text()),
-        sa.Column("privacy_level", sa.Text()),
-        sa.Column("restriction_domain", sa.Text()),
-        sa.Column("object_scope", sa.Text()),
-        sa.Column("subject_scope", sa.Text()),
-        sa.Column("restricted_from", TIME),
-        sa.Column("restricted_to", TIME),
-        sa.Column("time_ranges", sa.Text()),
-        sa.Column("source_created_at", TIME),
-        sa.Column("source_modified_at", TIME),
+    key = ["person_id", "restriction_id"]
+    op.create_index(f"ix_{table}_closed_no", table, ["closed_no"], **where("closed_no IS NOT NULL"))
+    op.create_index(f"ix_{table}_opened_no", table, ["opened_no"])
+    op.create_index(f"ix_{table}_person_id_restriction_id", table, key)
+    op.create_index(f"ix_{table}_restriction_id", table, ["restriction_id"])
+    op.create_index(f"uq_{table}_open", table, key, unique=True, **where("closed_no IS NULL"))
+
+
+def content(area, *, nullable):
+    """The columns of a restriction. The draft of a closing has no content, so all may be NULL."""
+    return (
+        sa.Column("content_hash", sa.LargeBinary(length=16), nullable=nullable),
+        *(sa.Column(name, type_) for name, type_ in AREAS[area].items()),
         sa.Column("extra", sa.Text()),
         sa.Column("restriction_group", sa.String(length=16)),
-        sa.Column("restricts", sa.Boolean(), nullable=False),
+        sa.Column("restricts", sa.Boolean(), nullable=nullable),
         sa.Column("effect_from", TIME),
         sa.Column("effect_until", TIME),
-        sa.Column("fact_code", sa.String(length=32), nullable=False),
-        sa.Column("fact_level", sa.String(length=32), nullable=False),
-        sa.CheckConstraint(
-            "closed_because IN ('changed', 'gone', 'departed')",
-            name="ck_patient_privacy_version_because",
-        ),
-        sa.CheckConstraint(
-            "(closed_no IS NULL) = (closed_because IS NULL)",
-            name="ck_patient_privacy_version_closed",
-        ),
-        sa.CheckConstraint("closed_no > opened_no", name="ck_patient_privacy_version_interval"),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["person.person_id"], name="fk_patient_privacy_version_person_id"
-        ),
-        sa.PrimaryKeyConstraint("version_id", name="pk_patient_privacy_version"),
-        sqlite_autoincrement=True,
-    )
-    op.create_index(
-        "ix_patient_privacy_version_closed_no",
-        "patient_privacy_version",
-        ["closed_no"],
-        **where("closed_no IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_patient_privacy_version_opened_no", "patient_privacy_version", ["opened_no"]
-    )
-    op.create_index(
-        "ix_patient_privacy_version_person_id_restriction_id",
-        "patient_privacy_version",
-        ["person_id", "restriction_id"],
-    )
-    op.create_index(
-        "ix_patient_privacy_version_restriction_id", "patient_privacy_version", ["restriction_id"]
-    )
-    op.create_index(
-        "uq_patient_privacy_version_open",
-        "patient_privacy_version",
-        ["person_id", "restriction_id"],
-        unique=True,
-        **where("closed_no IS NULL"),
+        *(sa.Column(name, sa.String(length=32), nullable=nullable) for name in FACTS[area]),
     )
 
 
@@ -534,19 +427,7 @@ def create_facts():
         "publication_cohort",
         sa.Column("publication_no", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("cohort", sa.String(length=200), nullable=False),
-        sa.Column("roster", sa.BigInteger()),
-        sa.Column("confirmed", sa.BigInteger()),
-        sa.Column("stale", sa.BigInteger()),
-        sa.Column("failed_transient", sa.BigInteger()),
-        sa.Column("failed_rejected", sa.BigInteger()),
-        sa.Column("failed_refused", sa.BigInteger()),
-        sa.Column("failed_contract", sa.BigInteger()),
-        sa.Column("failed_paging", sa.BigInteger()),
-        sa.Column("failed_unstable", sa.BigInteger()),
-        sa.Column("joined", sa.BigInteger()),
-        sa.Column("departed", sa.BigInteger()),
-        sa.Column("missing", sa.BigInteger()),
-        sa.Column("persons_in_effect", sa.BigInteger()),
+        *(sa.Column(name, sa.BigInteger()) for name in PERSON_COUNTS),
         sa.PrimaryKeyConstraint("publication_no", "cohort", name="pk_publication_cohort"),
         sqlite_with_rowid=False,
     )
