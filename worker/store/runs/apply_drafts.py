@@ -17,6 +17,7 @@ from worker.store.runs.new_publication import (
     NewPublication,
     Query,
     has_draft,
+    is_in_feed_since,
     last_full_publication_no,
 )
 from worker.store.schema.columns import FAILURE, PROOF
@@ -302,12 +303,8 @@ def label_persons(new: NewPublication) -> sa.Update:
     the index entries of a row even if no value changes.
     """
     labels = {"local_ref": draft.c.local_ref, "cohort": draft.c.cohort, "departed_no": sa.null()}
-    # A range of the primary key, because no index has the publication number.
-    last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
-        change_feed.c.publication_no < new.number
-    )
     relabelled = sa.select(change_feed.c.person_id).where(
-        change_feed.c.seq > last_before.scalar_subquery(), change_feed.c.op == "relabel"
+        is_in_feed_since(new.number), change_feed.c.op == "relabel"
     )
     is_relabelled = person.c.person_id.in_(relabelled)
     return sa.update(person).where(has_draft(new), is_relabelled).values(labels)

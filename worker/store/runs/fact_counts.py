@@ -26,6 +26,7 @@ from worker.store.runs.new_publication import (
     NewPublication,
     Query,
     count_if,
+    is_in_feed_since,
     last_full_publication_no,
 )
 from worker.store.schema.tables import VERSIONS, change_feed, draft, person, person_area, run
@@ -253,13 +254,9 @@ def _week(area: ResourceArea, first_number: int) -> Query:
 def _feed_since(area: ResourceArea, first_number: int) -> Query:
     """The feed's rows since a publication, joined with an area's versions and their persons."""
     version = VERSIONS[area.name]
-    before = select(func.coalesce(func.max(change_feed.c.seq), 0)).where(
-        # A limit on the primary key, because the feed has no index by publication.
-        change_feed.c.publication_no < first_number
-    )
     return (
         select(change_feed.c.op)
         .join_from(change_feed, version, version.c.version_id == change_feed.c.version_id)
         .join(person, person.c.person_id == version.c.person_id)
-        .where(change_feed.c.seq > before.scalar_subquery(), change_feed.c.area == area.name)
+        .where(is_in_feed_since(first_number), change_feed.c.area == area.name)
     )

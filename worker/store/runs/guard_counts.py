@@ -1,13 +1,19 @@
-"""The counts of a publication that the guard judges."""
+"""The counts of a publication that the guard judges: their queries, and the facts made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from worker.core.area import AREAS, ResourceArea
 from worker.core.diff import Op
+from worker.core.guard_facts import AreaFacts, GuardFacts, WithheldFacts
+from worker.core.model import RunStatus
+from worker.core.run import RunHandle
 from worker.store.runs.new_publication import NewPublication, Query, count_if, has_draft, reads_area
+from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import (
     CHANGES,
     COMPLETE,
@@ -23,16 +29,143 @@ _EXAMPLES: Final = 5
 """Maximum number of examples in `status`: restrictions of each area, and missing persons."""
 _MISSING: Final = "missing"
 """The change of an open restriction of a missing person. It is only counted, never written."""
+_NO_READS: Final = dict.fromkeys(
+    ("attempted", "complete", "records", "unconfirmed", "not_repeated"), 0
+)
+
+
+# The facts
+
+
+def collect_facts(
+    connection: Connection,
+    new: NewPublication,
+    handle: RunHandle,
+    *,
+    reads: Mapping[str, Mapping[str, int]],
+    changes: Mapping[str, int],
+    departing: int,
+    roster_faults: int,
+) -> GuardFacts:
+    """The facts that the guard judges.
+
+    Args:
+        reads: ``reads_by_area``.
+        changes: the counts of ``count_changes`` in all areas.
+        departing: the number of departing persons.
+        roster_faults: the number of lines of the roster that could not be read.
+    """
+    # A backfill reads few persons. Measured against all open restrictions, its removals would
+    # always look harmless.
+    is_subset = not new.is_sync
+    opened = count_read_open(new) if is_subset else count_all_open()
+    return GuardFacts(
+        **counts_of(connection, opened),
+        **_without_totals(changes),
+        **counts_of(connection, count_newly_missing(new)),
+        departing=departing,
+        roster_faults=roster_faults,
+        persons_before=connection.execute(count_persons_before(new)).scalar_one(),
+        is_subset=is_subset,
+        areas=tuple(
+            _area_facts(
+                connection,
+                new,
+                area,
+                read=reads.get(area.name, _NO_READS),
+                # A bad line counts as a failed read, because its person was not read either.
+                faults=roster_faults if area.name in handle.areas else 0,
+            )
+            for area in AREAS
+        ),
+    )
+
+
+def _area_facts(
+    connection: Connection,
+    new: NewPublication,
+    area: ResourceArea,
+    *,
+    read: Mapping[str, int],
+    faults: int,
+) -> AreaFacts:
+    changes = _without_totals(counts_of(connection, count_changes(new, area)))
+    # The guard needs this count only if something changes, and it reads all open rows.
+    opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
+    return AreaFacts(
+        area=area.name,
+        open_before=opened,
+        **changes,
+        attempted=read["attempted"] + faults,
+        complete=read["complete"],
+        records=read["records"],
+        **counts_of(connection, count_holders(new, area)),
+        is_first=not connection.execute(count_syncs(area)).scalar_one(),
+    )
+
+
+def counts_of(connection: Connection, query: Query) -> Mapping[str, int]:
+    """The counts of a query with one row, by name."""
+    row = connection.execute(query).mappings().one()
+    return {name: int(count) for name, count in row.items()}
+
+
+def reads_by_area(connection: Connection, new: NewPublication) -> Mapping[str, Mapping[str, int]]:
+    """The counts of the run's reads (``count_reads``), by area."""
+    return {
+        row["area"]: {name: int(row[name]) for name in _NO_READS}
+        for row in connection.execute(count_reads(new)).mappings()
+    }
+
+
+def _without_totals(changes: Mapping[str, int]) -> Mapping[str, int]:
+    """The counts of changes that the guard judges, without those that only the ledger has."""
+    return {name: count for name, count in changes.items() if name not in TOTALS}
+
+
+def with_examples(connection: Connection, new: NewPublication, facts: GuardFacts) -> WithheldFacts:
+    """Add a few of the removals, for ``status``: the drafts of a withheld run are discarded."""
+
+    def ids(query: Query) -> tuple[int, ...]:
+        return tuple(connection.execute(query).scalars())
+
+    return WithheldFacts(
+        **msgspec.structs.asdict(facts),
+        examples={area.name: ids(pick_removed(new, area)) for area in AREAS},
+        missing_examples=ids(pick_missing(new)),
+    )
+
+
+def accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:
+    """The facts of the last run of this kind, if it was withheld."""
+    last = connection.execute(
+        sa.select(run)
+        .where(
+            run.c.run_id < handle.run_id,
+            # Removals accepted for a backfill do not apply to a sync.
+            run.c.kind == handle.kind,
+            run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
+        )
+        .order_by(run.c.run_id.desc())
+        .limit(1)
+    ).one_or_none()
+    # After a newer publication, the accepted counts no longer describe the published state.
+    if last is None or last.status != RunStatus.WITHHELD or last.guard is None:
+        return None
+    return msgspec.json.decode(last.guard, type=GuardFacts)
+
+
+# The queries
 
 
 def count_reads(new: NewPublication) -> Query:
     """Count reads by area and state, and the records of complete ones.
 
-    ``lone`` reads are unconfirmed, and no second one was made.
+    ``not_repeated`` reads are unconfirmed, and no second one was made.
     """
     state = draft_area.c.state
     records = sa.case((state == COMPLETE, draft_area.c.record_count), else_=0)
-    is_lone = sa.and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
+    is_not_repeated = sa.and_(state == UNCONFIRMED, draft_area.c.failure_kind.is_(None))
     return (
         sa.select(
             draft_area.c.area,
@@ -40,7 +173,7 @@ def count_reads(new: NewPublication) -> Query:
             count_if(state == COMPLETE).label("complete"),
             sa.func.sum(records).label("records"),
             count_if(state == UNCONFIRMED).label("unconfirmed"),
-            count_if(is_lone).label("lone"),
+            count_if(is_not_repeated).label("not_repeated"),
         )
         .where(draft_area.c.run_id == new.run_id)
         .group_by(draft_area.c.area)

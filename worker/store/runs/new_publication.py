@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.core.area import ResourceArea
 from worker.core.value import Value
-from worker.store.schema.tables import draft, person, run
+from worker.store.schema.tables import change_feed, draft, person, run
 
 Query: TypeAlias = sa.Select[*tuple[Any, ...]]
 
@@ -58,3 +58,12 @@ def last_full_publication_no(area: ResourceArea) -> Any:
     """The number of an area's last publication by a full run. 0 before the first."""
     number = sa.func.coalesce(sa.func.max(run.c.publication_no), 0)
     return sa.select(number).where(run.c.kind == "sync", reads_area(area)).scalar_subquery()
+
+
+def is_in_feed_since(number: int) -> sa.ColumnElement[bool]:
+    """Whether a row of the feed is from this publication or a later one."""
+    # A range of the primary key, because the feed has no index by publication.
+    last_before = sa.select(sa.func.coalesce(sa.func.max(change_feed.c.seq), 0)).where(
+        change_feed.c.publication_no < number
+    )
+    return change_feed.c.seq > last_before.scalar_subquery()

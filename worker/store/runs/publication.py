@@ -6,18 +6,18 @@ count the drafts and apply the guard, number the run, apply the drafts, and coun
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.area import AREAS, ResourceArea
+from worker.core.area import AREAS
 from worker.core.display import counted
 from worker.core.guard import GuardLimits, judge, warnings
-from worker.core.guard_facts import AreaFacts, GuardFacts, WithheldFacts
+from worker.core.guard_facts import GuardFacts
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import Publication, RunHandle, RunProgress, exit_code_of
 from worker.core.value import Value
@@ -34,19 +34,14 @@ from worker.store.runs.apply_drafts import (
 )
 from worker.store.runs.facts import write_facts
 from worker.store.runs.guard_counts import (
+    accepted_facts,
+    collect_facts,
     count_all_missing,
-    count_all_open,
     count_changes,
-    count_holders,
-    count_newly_missing,
-    count_open,
     count_persons,
-    count_persons_before,
-    count_read_open,
-    count_reads,
-    count_syncs,
-    pick_missing,
-    pick_removed,
+    counts_of,
+    reads_by_area,
+    with_examples,
 )
 from worker.store.runs.ledger import counters_so_far
 from worker.store.runs.new_publication import NewPublication
@@ -68,7 +63,6 @@ _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of publication dates."""
 _WEEK: Final = timedelta(days=7)
 _DRAFTS: Final = (draft, draft_area, *CHANGES.values())
-_NO_READS: Final = dict.fromkeys(("attempted", "complete", "records", "unconfirmed", "lone"), 0)
 
 
 class Publisher(Value, frozen=True, kw_only=True):
@@ -106,18 +100,24 @@ class Publisher(Value, frozen=True, kw_only=True):
         # absences. The marks come first, because the counts below depend on them.
         departing = self._mark_absent(connection, new) if self.is_full_roster else 0
         # Counted while first reads are still unconfirmed. They become failures below.
-        reads = _count_reads(connection, new)
-        changes = _counts_of(connection, count_changes(new, *AREAS))
-        facts = self._facts(connection, new, reads, changes, departing)
+        reads = reads_by_area(connection, new)
+        changes = counts_of(connection, count_changes(new, *AREAS))
+        facts = collect_facts(
+            connection,
+            new,
+            self.handle,
+            reads=reads,
+            changes=changes,
+            departing=departing,
+            roster_faults=self.progress.roster_faults,
+        )
         limits = self._judge(connection, new, facts)
-        unconfirmed = sum(read["unconfirmed"] for read in reads.values())
-        lone = sum(read["lone"] for read in reads.values())
         totals = self._totals(connection, new, reads, changes, departing)
-        notes = (*_not_read_again(lone), *warnings(facts, limits))
+        notes = (*_not_read_again(reads), *warnings(facts, limits))
         # The run must be published before the facts: an area is stale if the last full publication
         # did not confirm it, and that is now this one.
         published = self._mark_published(connection, new, facts, totals, notes)
-        if unconfirmed:
+        if any(read["unconfirmed"] for read in reads.values()):
             connection.execute(fail_unconfirmed_reads(new))
         for statement in applied_statements(new, connection.dialect.name):
             connection.execute(statement)
@@ -143,59 +143,6 @@ class Publisher(Value, frozen=True, kw_only=True):
         connection.execute(mark_missed_persons(new))
         return departing
 
-    def _facts(
-        self,
-        connection: Connection,
-        new: NewPublication,
-        reads: Mapping[str, Mapping[str, int]],
-        changes: Mapping[str, int],
-        departing: int,
-    ) -> GuardFacts:
-        """The counts that the guard judges.
-
-        Args:
-            reads: read counts of this run by area.
-            changes: change counts of this run.
-        """
-        # A backfill reads few persons. Measured against all open restrictions, its removals would
-        # always look harmless.
-        is_subset = self.handle.kind == RunKind.BACKFILL
-        opened = count_read_open(new) if is_subset else count_all_open()
-        return GuardFacts(
-            **_counts_of(connection, opened),
-            **_without_totals(changes),
-            **_counts_of(connection, count_newly_missing(new)),
-            departing=departing,
-            roster_faults=self.progress.roster_faults,
-            persons_before=connection.execute(count_persons_before(new)).scalar_one(),
-            is_subset=is_subset,
-            areas=tuple(self._area_facts(connection, new, area, reads) for area in AREAS),
-        )
-
-    def _area_facts(
-        self,
-        connection: Connection,
-        new: NewPublication,
-        area: ResourceArea,
-        reads: Mapping[str, Mapping[str, int]],
-    ) -> AreaFacts:
-        read = reads.get(area.name, _NO_READS)
-        changes = _without_totals(_counts_of(connection, count_changes(new, area)))
-        # The guard needs this count only if something changes, and it reads all open rows.
-        opened = connection.execute(count_open(area)).scalar_one() if any(changes.values()) else 0
-        # A bad line counts as a failed read, because its person was not read either.
-        faults = self.progress.roster_faults if area.name in self.handle.areas else 0
-        return AreaFacts(
-            area=area.name,
-            open_before=opened,
-            **changes,
-            attempted=read["attempted"] + faults,
-            complete=read["complete"],
-            records=read["records"],
-            **_counts_of(connection, count_holders(new, area)),
-            is_first=not connection.execute(count_syncs(area)).scalar_one(),
-        )
-
     def _judge(self, connection: Connection, new: NewPublication, facts: GuardFacts) -> GuardLimits:
         """Apply the guard, and return the limits including accepted removals.
 
@@ -205,7 +152,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         limits = self.limits
         # Acceptance is limited to the counts of the withheld run that the operator has seen.
         if limits.accept_removals:
-            accepted = _accepted_facts(connection, self.handle)
+            accepted = accepted_facts(connection, self.handle)
             limits = msgspec.structs.replace(limits, accepted=accepted)
         decision = judge(facts, limits)
         log.info(
@@ -219,7 +166,7 @@ class Publisher(Value, frozen=True, kw_only=True):
             raise WithheldError(
                 "withheld, the last published state is kept: " + "; ".join(decision.reasons),
                 hint=decision.hint,
-                facts=msgspec.json.encode(_with_examples(connection, new, facts)).decode(),
+                facts=msgspec.json.encode(with_examples(connection, new, facts)).decode(),
             )
         return limits
 
@@ -232,7 +179,7 @@ class Publisher(Value, frozen=True, kw_only=True):
         departing: int,
     ) -> Mapping[str, int]:
         """The counters of the ledger."""
-        persons = _counts_of(connection, count_persons(new))
+        persons = counts_of(connection, count_persons(new))
         complete, attempted, records = (
             sum(read[name] for read in reads.values())
             for name in ("complete", "attempted", "records")
@@ -289,19 +236,6 @@ class Publisher(Value, frozen=True, kw_only=True):
         return published
 
 
-def _with_examples(connection: Connection, new: NewPublication, facts: GuardFacts) -> WithheldFacts:
-    """Add a few of the removals, for ``status``: the drafts of a withheld run are discarded."""
-
-    def ids(query: Select[Any]) -> tuple[int, ...]:
-        return tuple(connection.execute(query).scalars())
-
-    return WithheldFacts(
-        **msgspec.structs.asdict(facts),
-        examples={area.name: ids(pick_removed(new, area)) for area in AREAS},
-        missing_examples=ids(pick_missing(new)),
-    )
-
-
 def _next_publication(
     connection: Connection, handle: RunHandle, now: datetime, *, marks_missed: bool
 ) -> NewPublication:
@@ -325,20 +259,6 @@ def _day(new: NewPublication) -> date:
     return new.at.astimezone(_ZONE).date()
 
 
-def _counts_of(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
-    """The counts of a query with one row, by name."""
-    row = connection.execute(query).mappings().one()
-    return {name: int(count) for name, count in row.items()}
-
-
-def _count_reads(connection: Connection, new: NewPublication) -> Mapping[str, Mapping[str, int]]:
-    """The counts of the run's reads, by area."""
-    return {
-        row["area"]: {name: int(row[name]) for name in _NO_READS}
-        for row in connection.execute(count_reads(new)).mappings()
-    }
-
-
 def _delete_outdated(connection: Connection, new: NewPublication) -> None:
     """Delete drafts of other open runs that were compared with a state that has now changed."""
     is_open = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
@@ -355,10 +275,11 @@ def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
         yield f"{counted(failed, 'person-area')} could not be read"
 
 
-def _not_read_again(lone: int) -> tuple[str, ...]:
+def _not_read_again(reads: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """The warning about first reads of persons missing when the roster was read again."""
-    areas = counted(lone, "person-area")
-    return (f"not read a second time, as the roster has changed: {areas}",) if lone else ()
+    if count := sum(read["not_repeated"] for read in reads.values()):
+        areas = counted(count, "person-area")
+        yield f"not read a second time, as the roster has changed: {areas}"
 
 
 def _publication_of(connection: Connection, run_id: int) -> Publication | None:
@@ -379,26 +300,3 @@ def _new_fields(connection: Connection, run_id: int) -> tuple[str, ...]:
     query = select(drift.c.area, drift.c.field).where(drift.c.first_run == run_id)
     rows = connection.execute(query.order_by(drift.c.area, drift.c.field))
     return tuple(f"{row.area} {row.field}" for row in rows)
-
-
-def _without_totals(changes: Mapping[str, int]) -> Mapping[str, int]:
-    return {name: count for name, count in changes.items() if name not in TOTALS}
-
-
-def _accepted_facts(connection: Connection, handle: RunHandle) -> GuardFacts | None:
-    """The facts of the last run of this kind, if it was withheld."""
-    last = connection.execute(
-        select(run)
-        .where(
-            run.c.run_id < handle.run_id,
-            # Removals accepted for a backfill do not apply to a sync.
-            run.c.kind == handle.kind,
-            run.c.status.in_([RunStatus.PUBLISHED, RunStatus.WITHHELD]),
-        )
-        .order_by(run.c.run_id.desc())
-        .limit(1)
-    ).one_or_none()
-    # After a newer publication, the accepted counts no longer describe the published state.
-    if last is None or last.status != RunStatus.WITHHELD or last.guard is None:
-        return None
-    return msgspec.json.decode(last.guard, type=GuardFacts)
