@@ -174,7 +174,7 @@ def iso_utc(value: datetime) -> str:
 TYPES: Final[Mapping[Kind, Any]] = {
     Kind.TEXT: sa.Text,
     Kind.INTEGER: sa.BigInteger,
-    Kind.BOOLEAN: sa.Boolean(create_constraint=False),
+    Kind.BOOLEAN: sa.Boolean,
     Kind.TIME: UtcTime,
     Kind.DATE: sa.Date,
     Kind.JSON: sa.Text,

@@ -20,6 +20,11 @@ async def stored_identity(connection: AsyncConnection) -> Row[Any]:
     return (await connection.execute(select(store_identity))).one()
 
 
+async def has_plain_keys(connection: AsyncConnection) -> bool:
+    """Whether the store is in plain mode: its keys are identifiers, which no list may show."""
+    return bool((await stored_identity(connection)).identity == "plain")
+
+
 def require_identity(stored: Row[Any], identity: Identity) -> None:
     """Refuse a store with person keys of another identity mode or another pseudonym key.
 

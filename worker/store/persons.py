@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.area import AREAS
 from worker.core.model import RunKind, RunStatus
 from worker.core.value import Value
-from worker.store.identity import stored_identity
+from worker.store.identity import has_plain_keys
 from worker.store.schema.tables import draft, draft_area, person, person_area, run
 from worker.views import FRESHNESS, HISTORY, View
 
@@ -210,8 +210,7 @@ async def unpublished_run(connection: AsyncConnection) -> int | None:
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:
-    # In plain mode the key is the national identifier, which no list of failures may show.
-    is_plain = (await stored_identity(connection)).identity == "plain"
+    is_plain = await has_plain_keys(connection)
     rows = await connection.execute(statement)
     return [
         OpenFailure(**{**row, "person_key": None if is_plain else row["person_key"]})

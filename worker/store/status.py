@@ -29,7 +29,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import PublishedState
 from worker.core.value import Value
 from worker.store.database import Database
-from worker.store.identity import stored_identity
+from worker.store.identity import has_plain_keys
 from worker.store.persons import open_failures
 from worker.store.schema.columns import TOTALS
 from worker.store.schema.tables import VERSIONS, person, run
@@ -234,10 +234,9 @@ async def read_published_state(read: Read) -> PublishedState:
 
 async def departed_persons(connection: AsyncConnection) -> Sequence[DepartedPerson]:
     """Departed persons, the longest departed first."""
-    is_plain = (await stored_identity(connection)).identity == "plain"
+    is_plain = await has_plain_keys(connection)
     rows = await connection.execute(
         select(
-            # The key is the identifier in plain mode, so it does not leave the database.
             null().label("person_key") if is_plain else person.c.person_key,
             person.c.local_ref,
             person.c.cohort,
@@ -260,7 +259,7 @@ async def withheld_run(connection: AsyncConnection) -> Withheld | None:
     if row is None or row.status != RunStatus.WITHHELD or row.guard is None:
         return None
     facts = msgspec.json.decode(row.guard, type=WithheldFacts)
-    is_plain = (await stored_identity(connection)).identity == "plain"
+    is_plain = await has_plain_keys(connection)
     key = null() if is_plain else func.substr(person.c.person_key, 1, _KEY_SHOWN)
     name = func.coalesce(person.c.local_ref, key).label("person")
     missing = select(name).where(person.c.person_id.in_(facts.missing_examples))

@@ -167,25 +167,26 @@ def add_versions(new: NewPublication, area: ResourceArea) -> sa.Insert:
 
 def write_feed(new: NewPublication) -> sa.Insert:
     """Append the changes to the feed, in the order in which a copy must apply them."""
-    rows = sa.union_all(
+    parts = [
         # Closings first, because a copy may also allow only one open version of a restriction.
         *(_closed_rows(new, area) for area in AREAS),
         *(_opened_rows(new, area) for area in AREAS),
         _departed_rows(new),
         _relabelled_rows(new),
+    ]
+    rows = sa.union_all(
+        *(part.add_columns(sa.literal(n).label("part")) for n, part in enumerate(parts))
     ).subquery("feed")
     names = ["op", "area", "version_id", "person_id"]
-    # Descending by name, so that the areas come in the order of ``AREAS``.
     ordered = sa.select(
         new.number_column, sa.literal(new.at, UtcTime), *(rows.c[name] for name in names)
-    ).order_by(rows.c.step, rows.c.area.desc(), rows.c.version_id, rows.c.person_id)
+    ).order_by(rows.c.part, rows.c.version_id, rows.c.person_id)
     return sa.insert(change_feed).from_select(["publication_no", "happened_at", *names], ordered)
 
 
-def _feed_rows(step: int, op: Any, area: Any, version_id: Any, person_id: Any) -> Query:
+def _feed_rows(op: Any, area: Any, version_id: Any, person_id: Any) -> Query:
     # In a UNION, PostgreSQL takes an uncast NULL for text, which does not match a number.
     return sa.select(
-        sa.literal(step).label("step"),
         sa.cast(op, sa.Text).label("op"),
         sa.cast(area, sa.Text).label("area"),
         sa.cast(version_id, sa.BigInteger).label("version_id"),
@@ -197,7 +198,7 @@ def _closed_rows(new: NewPublication, area: ResourceArea) -> Query:
     versions = VERSIONS[area.name].c
     # An update also closes a version, but the feed has one row for it: that of the new version.
     is_ended = sa.and_(versions.closed_no == new.number, versions.closed_because != "changed")
-    rows = _feed_rows(1, Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
+    rows = _feed_rows(Op.CLOSE.value, area.name, versions.version_id, versions.person_id)
     return rows.where(is_ended)
 
 
@@ -208,19 +209,18 @@ def _opened_rows(new: NewPublication, area: ResourceArea) -> Query:
         changes.c.person_id == versions.c.person_id,
         changes.c.restriction_id == versions.c.restriction_id,
     )
-    rows = _feed_rows(
-        2, changes.c.op, area.name, versions.c.version_id, versions.c.person_id
-    ).join_from(versions, changes, is_source)
-    return rows.where(versions.c.opened_no == new.number)
+    rows = _feed_rows(changes.c.op, area.name, versions.c.version_id, versions.c.person_id)
+    opened = rows.join_from(versions, changes, is_source)
+    return opened.where(versions.c.opened_no == new.number)
 
 
 def _departed_rows(new: NewPublication) -> Query:
-    rows = _feed_rows(3, "depart", sa.null(), sa.null(), person.c.person_id)
+    rows = _feed_rows("depart", sa.null(), sa.null(), person.c.person_id)
     return rows.where(person.c.departed_no == new.number)
 
 
 def _relabelled_rows(new: NewPublication) -> Query:
-    rows = _feed_rows(4, "relabel", sa.null(), sa.null(), person.c.person_id)
+    rows = _feed_rows("relabel", sa.null(), sa.null(), person.c.person_id)
     return rows.join_from(person, draft, has_draft(new)).where(
         person.c.first_no != new.number, _is_relabelled()
     )

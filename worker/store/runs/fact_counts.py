@@ -44,7 +44,9 @@ class Held(NamedTuple):
     """One restriction of a holding, as facts count it. Empty texts mean that there is none.
 
     Attributes:
-        expired: the time since its end. Empty if it has not ended.
+        age: the class of the time since PTS created it, for example ``age_30``.
+        ends: the class of the time until its end, for example ``ends_7``.
+        expired: the class of the time since its end. Empty if it has not ended.
         expired_since_last: not empty if it ended after the previous publication.
         expired_in_week: not empty if it ended in the seven days of ``count_week``.
         active: not empty if it is in effect.

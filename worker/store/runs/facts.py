@@ -45,7 +45,8 @@ _UNSTATED: Final = "Undefined"
 _AREAS_WITH_CAUSE: Final = frozenset(area.name for area in AREAS if area.effect.cause)
 
 Facts: TypeAlias = defaultdict[tuple[str, ...], Counter[str]]
-"""Rows of a table of facts: the counts by column, by the texts of the key in their order."""
+"""The rows of a table of facts: for each key, the counts by column. A key has the texts of the key
+columns, in their order."""
 
 
 def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -> None:

@@ -32,6 +32,7 @@ _MISSING: Final = "missing"
 _NO_READS: Final = dict.fromkeys(
     ("attempted", "complete", "records", "unconfirmed", "not_repeated"), 0
 )
+"""The counts of an area that the run has not read."""
 
 
 # The facts

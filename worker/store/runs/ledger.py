@@ -87,8 +87,7 @@ def is_continuable(
         row: the run, as returned by ``open_runs``.
         now: time of the worker's clock, like ``started_at`` and ``progressed_at``.
     """
-    is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
-    is_same = is_same and row.terms == terms
+    is_same = (row.kind, _areas(row), row.terms) == (RunKind.SYNC, tuple(areas), terms)
     return is_same and now - (row.progressed_at or row.started_at) <= continue_within
 
 
@@ -237,14 +236,9 @@ async def purge(
     now = await lease.database.read(lease.database.now)
     reference = min(now, last_sync_at or now)
 
-    async def step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
-        # Otherwise SQLite leaves the deleted bytes in free pages of its file.
-        await delete_securely(connection)
-        return [await execute(connection, statement) for statement in statements][-1]
-
     async def repeat(*statements: sa.Executable) -> int:
         purged = 0
-        while not is_stopping() and (in_step := await lease.write(step, statements)):
+        while not is_stopping() and (in_step := await lease.write(_purge_step, statements)):
             purged += in_step
         return purged
 
@@ -254,11 +248,18 @@ async def purge(
             old = _old_versions(area, reference - versions)
             # The feed first: it reads the versions that the deletion then removes.
             purged += await repeat(_feed_purge(area, old, now), _purge(VERSIONS[area.name], old))
-    accesses = sa.select(access_log.c.access_id).where(
-        access_log.c.accessed_at < reference - _ACCESS_KEPT
-    )
-    old = accesses.order_by(access_log.c.access_id).limit(ROWS_PER_STEP)
-    return Purged(purged, await repeat(_purge(access_log, old)))
+    old_accesses = _old_accesses(reference - _ACCESS_KEPT)
+    return Purged(purged, await repeat(_purge(access_log, old_accesses)))
+
+
+async def _purge_step(connection: AsyncConnection, statements: Sequence[sa.Executable]) -> int:
+    """Execute these statements, and return the number of rows that the last one deletes."""
+    # Otherwise SQLite leaves the deleted bytes in free pages of its file.
+    await delete_securely(connection)
+    deleted = 0
+    for statement in statements:
+        deleted = await execute(connection, statement)
+    return deleted
 
 
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
@@ -271,6 +272,14 @@ def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]
         .where(version.closed_no <= last.scalar_subquery())
         .order_by(version.version_id)
         .limit(ROWS_PER_STEP)
+    )
+
+
+def _old_accesses(before: datetime) -> sa.Select[tuple[int]]:
+    """Up to ``ROWS_PER_STEP`` rows of the access log from before this time."""
+    key = access_log.c.access_id
+    return (
+        sa.select(key).where(access_log.c.accessed_at < before).order_by(key).limit(ROWS_PER_STEP)
     )
 
 
