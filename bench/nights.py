@@ -237,7 +237,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[RunStore]:
 
 
 async def _learn(database: Database) -> None:
-    if database.dialect.name == "postgresql":
+    if not database.is_file:
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(text("ANALYZE"))

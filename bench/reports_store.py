@@ -116,7 +116,7 @@ async def _facts_before(connection: AsyncConnection, first: int) -> None:
 
 async def _tidy(database: Database) -> None:
     """What autovacuum does meanwhile; SQLite has nothing of the kind."""
-    if database.dialect.name == "postgresql":
+    if not database.is_file:
         async with database.engine.connect() as connection:
             autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
             await autocommit.execute(text("VACUUM (ANALYZE)"))

@@ -83,19 +83,24 @@ def migrate(connection: Connection) -> None:
     if dialect == "postgresql":
         # For the transaction only, because a pooler passes the session on to another client.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # A report may have a view open for hours, and all later readers would wait behind the DROP.
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+        # DROP VIEW removes the privileges of readers.
         granted = grants_on(connection, [view.table.name for view in views])
-    for view in views:  # a table cannot change while a view depends on it
+    # PostgreSQL changes no column of a table while a view depends on it.
+    for view in views:
         connection.execute(DropView(view.table, if_exists=True))
     context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
-    if context.get_context().get_current_revision() == HEAD:  # `alembic upgrade` may stop earlier
+    # `alembic upgrade` may stop at an earlier revision, which has not all tables of these views.
+    if context.get_context().get_current_revision() == HEAD:
         for view in views:
             connection.execute(view)
         for grant in granted:
             connection.execute(text(grant))
-        correct_derived(connection)  # this release may know more codes than the last one
+        # This release may know more codes than the last one.
+        correct_derived(connection)
         if dialect == "sqlite":
             set_statistics(connection)
 

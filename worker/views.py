@@ -123,6 +123,7 @@ def _codes(name: str, system: Mapping[str, Any]) -> Iterator[Code]:
         yield Code(name, code, group, nb, nn, en, restricts, system["source"])
 
 
+# Reading TOML takes milliseconds, and each column of a view asks for it.
 @cache
 def _document(name: str) -> dict[str, Any]:
     return tomllib.loads(files("worker").joinpath(f"areas/{name}.toml").read_text("utf-8"))

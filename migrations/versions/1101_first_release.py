@@ -1,4 +1,7 @@
-"""The tables of the first release, and the triggers that keep the access log append-only."""
+"""The tables of the first release, and the triggers that keep the access log append-only.
+
+Imports nothing from the worker, whose declarations change with each release.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -286,6 +289,7 @@ def create_drafts():
         "draft",
         ["run_id", "person_key"],
         unique=True,
+        # SQLite has no booleans, and uses the index only for queries in these words.
         sqlite_where=sa.text("is_new = 1"),
         postgresql_where=sa.text("is_new"),
     )

@@ -41,7 +41,7 @@ async def test_a_row_cannot_be_changed_or_deleted(database_url):
         await aged(world, KEPT_AT_LEAST - timedelta(hours=1))
         before = await world.rows("SELECT * FROM access_log")
         for statement, engine in CHANGES.items():
-            if engine in (None, world.database.dialect.name):
+            if engine in (None, world.database.engine.dialect.name):
                 with pytest.raises(DBAPIError, match="append-only"):
                     await world.rows_written(statement)
                 assert await world.rows("SELECT * FROM access_log") == before, statement

@@ -104,7 +104,7 @@ async def test_a_new_version_upgrades_the_database(
         assert "`pts-worker db upgrade`" in raised.value.hint
         assert await upgrade(database) == (HEAD, "9999")
         await check_schema(database)
-        views = sorted(view_definitions(database.dialect.name))
+        views = sorted(view_definitions(database.engine.dialect.name))
         assert await in_sync(database, names_in) == (TABLES, views)
         monkeypatch.undo()
         with pytest.raises(ConfigurationError, match=f"is at 9999, but .* knows only {HEAD}"):
@@ -122,7 +122,7 @@ async def test_the_tables_are_those_declared(database_url):
         return catalog(connection)
 
     async with opened(database_url) as database:
-        created = (TABLES, sorted(view_definitions(database.dialect.name)))
+        created = (TABLES, sorted(view_definitions(database.engine.dialect.name)))
         assert await in_sync(database, names_in) == created
         assert await upgrade(database) == (HEAD, HEAD)
         assert await in_sync(database, names_in) == created

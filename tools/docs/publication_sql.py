@@ -40,6 +40,7 @@ STEPS: Final = {
         guard.count_holders,
         guard.count_syncs,
         guard.count_persons,
+        guard.count_all_missing,
     ),
     "3. The changes that readers see": (
         apply.fail_unconfirmed_reads,
@@ -51,6 +52,7 @@ STEPS: Final = {
         apply.mark_returned_persons,
         apply.confirm_areas,
         apply.store_failures,
+        apply.add_unread_areas,
         apply.label_persons,
         apply.unmark_missed_persons,
         apply.clear_departed_areas,

@@ -175,4 +175,5 @@ def _awaits_result(rule: EffectRule, values: Mapping[str, Any]) -> bool:
 
 def _has_several(ranges: str | None) -> bool:
     """Whether a list of ranges in canonical JSON has more than one element."""
+    # Canonical JSON has no spaces, so the text need not be parsed for each record.
     return ranges is not None and "},{" in ranges

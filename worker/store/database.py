@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import Dialect, Executable, event, func, make_url, select
+from sqlalchemy import Executable, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -75,14 +75,9 @@ class Database:
     tls: PostgresTls | None = field(default=None, repr=False)
 
     @property
-    def dialect(self) -> Dialect:
-        """SQLAlchemy's dialect. Its name selects between the few variants of a statement."""
-        return self.engine.dialect
-
-    @property
     def is_file(self) -> bool:
         """Whether it is SQLite."""
-        return self.dialect.name == "sqlite"
+        return self.engine.dialect.name == "sqlite"
 
     def for_long_transactions(self) -> "Database":
         """This database with a longer limit: a server may take an hour for each transaction."""

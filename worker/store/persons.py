@@ -66,7 +66,7 @@ async def _person(connection: AsyncConnection, person_key: str) -> dict[str, Any
             departed.c.published_at.label("departed_at"),
         )
         .join(first, first.c.publication_no == person.c.first_no)
-        # Most persons have no departure.
+        # Outer, because most persons have not departed.
         .outerjoin(departed, departed.c.publication_no == person.c.departed_no)
         .where(person.c.person_key == person_key)
     )

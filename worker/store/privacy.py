@@ -189,7 +189,7 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
         # SQLite's VACUUM fails during another write, even one of this process.
         async with database.gate:
             with anyio.CancelScope(shield=True):
-                if database.dialect.name == "sqlite":
+                if database.is_file:
                     await _scrub_sqlite(database)
                 else:
                     await _scrub_postgresql(database, rewrite=rewrite)

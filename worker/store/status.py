@@ -145,7 +145,7 @@ async def engine_of(database: Database) -> str:
         async def value(query: Executable) -> str:
             return str((await connection.execute(query)).scalar_one())
 
-        if database.dialect.name == "sqlite":
+        if database.is_file:
             return f"SQLite {await value(select(func.sqlite_version()))}"
         version = await value(select(func.current_setting("server_version")))
         # Linux distributions append the version of their package.

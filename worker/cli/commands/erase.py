@@ -59,7 +59,7 @@ def command(cli: options.Cli, *, rewrite: bool, yes: bool, purpose: str | None) 
             return {
                 "is_known": bool(rows),
                 "rows": dict(rows),
-                "is_rewritten": rewrite or store.dialect.name == "sqlite",
+                "is_rewritten": rewrite or store.is_file,
                 "next": _NEXT if rows else None,
             }
 

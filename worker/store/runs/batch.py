@@ -112,12 +112,12 @@ class _Batch(Value, frozen=True, kw_only=True):
             if area_read.area == area.name
         }
         changes = await self._changes(area, [*reads.values()])
-        first = {
+        first_changes = {
             person_id: person_changes
             for person_id, person_changes in changes.items()
             if _is_first(reads[person_id][1])
         }
-        waiting = await self._waiting(area, first)
+        waiting = await self._waiting(area, first_changes)
         rows = [
             self._change_row(area, person_id, change, reads[person_id][1])
             for person_id, person_changes in changes.items()
@@ -150,12 +150,12 @@ class _Batch(Value, frozen=True, kw_only=True):
         }
 
     async def _waiting(
-        self, area: ResourceArea, first: Mapping[int, Sequence[Change]]
+        self, area: ResourceArea, first_changes: Mapping[int, Sequence[Change]]
     ) -> frozenset[int]:
         """The persons with changes in their first read that a second read must confirm."""
         new = {
             person_id: {change.key for change in changes if change.op == Op.INSERT}
-            for person_id, changes in first.items()
+            for person_id, changes in first_changes.items()
         }
         new_ids = sorted(set[str]().union(*new.values()))
         # A restriction id that belongs to another person suggests a mix-up, so it needs a second
@@ -167,7 +167,7 @@ class _Batch(Value, frozen=True, kw_only=True):
         }
         return frozenset(
             person_id
-            for person_id, changes in first.items()
+            for person_id, changes in first_changes.items()
             if needs_second_read(changes, self.confirm, taken[person_id])
         )
 

@@ -265,7 +265,7 @@ async def _purge_step(connection: AsyncConnection, statements: Sequence[sa.Execu
 def _old_versions(area: ResourceArea, before: datetime) -> sa.Select[tuple[int]]:
     """Up to ``ROWS_PER_STEP`` versions that were closed by a publication before this time."""
     version = VERSIONS[area.name].c
-    # By publication number, because that is the indexed column.
+    # By publication number, because no index has the time.
     last = sa.select(sa.func.max(run.c.publication_no)).where(run.c.published_at < before)
     return (
         sa.select(version.version_id)

@@ -311,6 +311,7 @@ async def open_run_store(
     )
     # After `begin_run`, because that may have abandoned a run with drafts.
     await delete_garbage(lease)
+    # An area that has never answered is given up at once, without waiting for `sync.patience`.
     answered, with_record = await lease.database.read(answered_areas, run_id=handle.run_id)
     handle = replace(handle, answered=answered, answered_with_record=with_record)
     return RunStore(lease=lease, handle=handle, confirm=confirm, selection=selection)
