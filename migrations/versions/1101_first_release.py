@@ -3,6 +3,8 @@
 Imports nothing from the worker, whose declarations change with each release.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
-AREAS = {
+AREAS: dict[str, dict[str, Any]] = {
     "patient_safety": {
         "confidentiality_code": sa.Text(),
         "cause": sa.Text(),
