@@ -125,11 +125,11 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
 
 SENTENCES = {
     "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, 429% more "
-    "than on 28 March (7); 100% confirmed by the last publication.",
+    "than on 28 March (7); 100% of the roster confirmed by the last publication.",
     "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, 429 % flere "
-    "enn 28. mars (7); 100 % bekreftet i siste publisering.",
+    "enn 28. mars (7); 100 % av pasientene på listen er bekreftet i siste publisering.",
     "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, 429 % fleire "
-    "enn 28. mars (7); 100 % stadfesta i siste publisering.",
+    "enn 28. mars (7); 100 % av pasientane på lista er stadfesta i siste publisering.",
 }
 
 
@@ -190,7 +190,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
     assert f"Withheld, nothing published: {day}" in outline.text
-    assert "No run published" not in outline.text
+    assert "Nothing published" not in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
     assert (len(table), table[0][0]) == (9, "7 April 2026")  # the newest first
@@ -202,7 +202,7 @@ async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await nights(world, 0, 1, 2, 2.96, 4, 5, 6, 8, 9, persons=9)
         _, outline = await report_of(world, tmp_path / "r.html")
-    assert re.findall(r"No run published: [^.]+\.", outline.text) == ["No run published: 5 April."]
+    assert re.findall(r"Nothing published: [^.]+\.", outline.text) == ["Nothing published: 5 April."]
 
 
 MISSING = {
@@ -232,7 +232,7 @@ async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
         _, few = await report_of(world, out, min_cell=5)
         south, _ = await report_of(world, out, cohort="Sør")
     assert "All patients on the roster were confirmed" in outline.text
-    assert "3 restrictions are in effect for 3 patients; 100% confirmed" in outline.text
+    assert "3 restrictions are in effect for 3 patients; 100% of the roster confirmed" in outline.text
     assert "0 not confirmed1 missing from the roster" in outline.text.replace("> <", "><")
     days = table_of(page, "Days with patients not confirmed or missing from the roster")
     assert [row[1:] for row in days] == [["2", "1", "100%"]]
@@ -320,7 +320,7 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
     }
     assert "10 restrictions are in effect for 10 of 10 patients" in outline.text
     assert "fewer than 5" in outline.text
-    assert "at least 50% confirmed" in outline.text
+    assert "at least 50% of the roster confirmed" in outline.text
     assert "If a total would reveal a small number, the total is a range" in outline.text
 
 
@@ -345,7 +345,7 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
             ["(none)", "22", "2", "91", "3", "1"],
         ]
         assert (
-            "No rate is computed for departments that may have fewer than 20 patients"
+            "No rate is shown for departments that may have fewer than 20 patients"
             in outline.text
         )
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
@@ -357,8 +357,8 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
 
 IN_THE_FUTURE = {
     "en": "is dated 30 March 2026 at 00:18, which is in the future: a clock is or was wrong.",
-    "nb": "er datert 30. mars 2026 kl. 00.18, som er i framtiden",
-    "nn": "er datert 30. mars 2026 kl. 00.18, som er i framtida",
+    "nb": "er datert 30. mars 2026 kl. 00.18, som er fram i tid",
+    "nn": "er datert 30. mars 2026 kl. 00.18, som er fram i tid",
 }
 
 
@@ -389,7 +389,7 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         world.fake.advance(3 * 86_400)
         _, outline = await report_of(world, out, timezone="Asia/Tokyo")
         assert "last full run was published on 30 March 2026 at 07:18" in outline.text
-        assert "90% confirmed then." in outline.text
+        assert "90% of the roster confirmed then." in outline.text
         await world.publish(seen(world, 1, ref="R-1"), kind=RunKind.BACKFILL)
         _, outline = await report_of(world, out)
         assert "Out of date: the last full run was published on 30 March" in outline.text
