@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 from tests.support.databases import execute, in_database, migrate
 from tests.support.documents import ROOT
-from tests.support.report.month import fill
+from tests.support.report.month import PERSONS, fill
 from tests.support.report.stores import ANY, NEVER, missed, safety, seen
 from tests.support.store_world import world_on
 from tools.docs.dbt_sources import NOT_READ
@@ -171,6 +171,15 @@ async def test_build_is_green(copy: str, tmp_path: Path):
             day: tuple(rest) for day, *rest in map(tuple, by_day)
         }
         assert len(by_day) > 20
+        flows = await connection.fetch(
+            "SELECT sum(departed_with) > 0, sum(joined_with) = (SELECT sum(joined_with) "
+            f"FROM report_daily) FROM {SCHEMA}.pts_restrictions_by_day"
+        )
+        assert tuple(flows[0]) == (True, True)
+        returned = await connection.fetch(
+            "SELECT sum(departed), sum(joined) FROM report_publication"
+        )
+        assert tuple(returned[0]) == (1, PERSONS + 1)
         last = await connection.fetch(
             "SELECT sum(roster), sum(confirmed), sum(stale) "
             f"FROM {SCHEMA}.pts_freshness_by_cohort WHERE is_last"

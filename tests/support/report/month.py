@@ -9,6 +9,7 @@ from worker.core.model import PersonRead, RunKind
 from worker.views import codes
 
 NIGHTS, WITHHELD_NIGHT, BACKFILL_NIGHT, PERSONS, CLINICS = 31, 2, 5, 90, 18
+ABSENT_NIGHTS, ABSENT = (3, 4), PERSONS - 1
 DENIED = [one.code for one in codes() if one.system == "9603" and one.code != "N"]
 
 
@@ -16,14 +17,16 @@ async def month(world: World, *, nights: int = NIGHTS) -> None:
     """All codes, delays, long names of clinics, a withheld night, and persons who are missed.
 
     The same code is in two groups, as a delay and as a rule for results to come, and unknown codes
-    are in two as well. On one day a backfill publishes after the sync.
+    are in two as well. On one day a backfill publishes after the sync. One person is not on two
+    rosters in a row, departs, and is back in the next night.
     """
     for night in range(nights):
         if night == WITHHELD_NIGHT:
             await withhold(world, seen(world, 1, cohort="Clinic 1"))
         else:
             is_last = night == nights - 1
-            reads = (_read(world, night, number, is_last) for number in range(PERSONS))
+            persons = [n for n in range(PERSONS) if n != ABSENT or night not in ABSENT_NIGHTS]
+            reads = (_read(world, night, number, is_last) for number in persons)
             await world.publish(*reads, limits=ANY)
         if night == BACKFILL_NIGHT:
             reads = (_read(world, night + 1, number, is_last=False) for number in range(9))
