@@ -202,7 +202,9 @@ async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await nights(world, 0, 1, 2, 2.96, 4, 5, 6, 8, 9, persons=9)
         _, outline = await report_of(world, tmp_path / "r.html")
-    assert re.findall(r"Nothing published: [^.]+\.", outline.text) == ["Nothing published: 5 April."]
+    assert re.findall(r"Nothing published: [^.]+\.", outline.text) == [
+        "Nothing published: 5 April."
+    ]
 
 
 MISSING = {
@@ -232,7 +234,9 @@ async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):
         _, few = await report_of(world, out, min_cell=5)
         south, _ = await report_of(world, out, cohort="Sør")
     assert "All patients on the roster were confirmed" in outline.text
-    assert "3 restrictions are in effect for 3 patients; 100% of the roster confirmed" in outline.text
+    assert (
+        "3 restrictions are in effect for 3 patients; 100% of the roster confirmed" in outline.text
+    )
     assert "0 not confirmed1 missing from the roster" in outline.text.replace("> <", "><")
     days = table_of(page, "Days with patients not confirmed or missing from the roster")
     assert [row[1:] for row in days] == [["2", "1", "100%"]]
@@ -345,8 +349,7 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
             ["(none)", "22", "2", "91", "3", "1"],
         ]
         assert (
-            "No rate is shown for departments that may have fewer than 20 patients"
-            in outline.text
+            "No rate is shown for departments that may have fewer than 20 patients" in outline.text
         )
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
         assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
