@@ -86,6 +86,10 @@ class ShownCount(Value, frozen=True):
         """The number. None for few persons or a range."""
         return self.first if self.first == self.last and not self.is_few else None
 
+    def divided(self, divisions: Sequence[Sequence["ShownCount"]]) -> "ShownCount":
+        """Return the same count, divided in these tables."""
+        return ShownCount(self.first, self.last, self.low, self.high, divisions)
+
     @property
     def least(self) -> int:
         """The lowest exact count that fits its parts, too."""

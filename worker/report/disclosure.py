@@ -97,9 +97,7 @@ class ShownFacts:
         without_cause = [count for _, counts in divided for count in counts]
         # A reader can compare the sum of all causes with the sum of the codes that have one.
         division = [whole([*causes.values()], with_cause), *without_cause]
-        divisions = [*total.divisions, division]
-        is_safe = not reveals(ShownCount(total.first, total.last, total.low, total.high, divisions))
-        return causes if is_safe else None
+        return None if reveals(total.divided([*total.divisions, division])) else causes
 
     def _by_area(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
         """Divide the codes of a group between areas with a cause and areas without."""
@@ -276,7 +274,7 @@ def _codes_of_areas(*, has_cause: bool) -> set[str]:
 def _of_two_areas(count: ShownCount) -> ShownCount:
     """Divide the count of an unknown code between areas with a cause and areas without."""
     parts = [ShownCount(0, 0, 0, MANY), ShownCount(0, 0, 0, MANY)]
-    return ShownCount(count.first, count.last, count.low, count.high, [parts])
+    return count.divided([parts])
 
 
 def _restricting(groups: Mapping[str, ShownCount]) -> Sequence[ShownCount]:

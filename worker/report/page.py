@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -139,8 +139,8 @@ class Page(Overview):
                 counts = (*week.get(group, [nothing] * 3), expired.get(group, nothing))
                 cells = [Cell(words.group(group)), *map(self.cell, counts)]
                 rows.append(Row(cells, group=group))
-        head = [words.text(key) for key in ("group", "added", "changed", "removed", "expired_week")]
-        return Table(words.text("week_caption"), head, rows) if rows else None
+        names = ("group", "added", "changed", "removed", "expired_week")
+        return self._table("week_caption", names, rows) if rows else None
 
     def week_none(self) -> str:
         """Return the text for a week without a table."""
@@ -228,8 +228,7 @@ class Page(Overview):
             )
             for cause, count in sorted(causes.items())
         ]
-        head = [words.text(key) for key in ("cause", "restrictions", "share")]
-        table = Table(words.text("causes_caption"), head, rows)
+        table = self._table("causes_caption", ("cause", "restrictions", "share"), rows)
         return without_empty_columns(table, NO_NUMBER) if rows else None
 
     def pending(self) -> str:
@@ -275,7 +274,7 @@ class Page(Overview):
             for cohort in self.shown.cohorts
         ]
         names = ("cohort", "roster", "persons", "per_1000", "added_week", "removed_week")
-        table = Table(words.text("cohorts_caption"), [words.text(key) for key in names], rows)
+        table = self._table("cohorts_caption", names, rows)
         return without_empty_columns(table, NO_NUMBER) if rows else None
 
     def cohort_notes(self) -> Iterator[str]:
@@ -310,8 +309,7 @@ class Page(Overview):
                 share = Cell(self.confirmed(counts) or NO_NUMBER)
                 rows.append(Row([Cell(words.full_day(night.day)), *map(self.cell, states), share]))
         names = ("date", "roster", "stale", "missing", "confirmed")
-        head = [words.text(key) for key in names]
-        table = Table(words.text("freshness_table"), head, rows[::-1])
+        table = self._table("freshness_table", names, rows[::-1])
         return without_empty_columns(table, words.number(0)) if rows else None
 
     def failures(self) -> Table | None:
@@ -325,6 +323,9 @@ class Page(Overview):
     def _counts_table(
         self, caption: str, amount: str, rows: Iterable[tuple[str, ShownCount]], *, first: str
     ) -> Table:
-        head = (self.words.text(first), self.words.text(amount))
         cells = [Row([Cell(text), self.cell(count)]) for text, count in rows]
-        return Table(self.words.text(caption), head, cells)
+        return self._table(caption, (first, amount), cells)
+
+    def _table(self, caption: str, names: Iterable[str], rows: Sequence[Row]) -> Table:
+        """Return a table. The caption and the names of columns are keys of texts."""
+        return Table(self.words.text(caption), [self.words.text(name) for name in names], rows)
