@@ -1,7 +1,8 @@
 """Identifiers of which PTS is not asked, or asked with a warning: H-numbers and wrong digits."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -32,6 +33,11 @@ def asked(standin: Standin) -> set[str]:
     return found
 
 
+def roster_line(document: Mapping[str, Any]) -> Mapping[str, str]:
+    """The line of ``doctor`` about the roster."""
+    return next(line for line in document["lines"] if line["name"] == "roster")
+
+
 def test_production_is_not_asked(standin: Standin, worker: Installation) -> None:
     """They are no gap: exit 0; ledger, view, log and every command that reads the roster say so."""
     ended = worker.sync()
@@ -49,7 +55,7 @@ def test_production_is_not_asked(standin: Standin, worker: Installation) -> None
     )
     assert seen.document["runs"][0]["totals"]["persons_not_sent"] == 3
     assert "run 1: 3 persons not sent (H-numbers)" in listed.out
-    line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
+    line = roster_line(doctor.document)
     # The digits of made-up persons are a warning. H-numbers are none.
     assert line["hint"].startswith("a mistyped identifier")
     assert line["text"].startswith(f"9 persons, {2 * OTHERS} requests, ")
@@ -107,3 +113,29 @@ def test_wrong_check_digits_are_read_and_counted(
     assert ended.run["reasons"][0].startswith("1 identifier of the roster with wrong check")
     assert worker.sync().run["totals"]["persons_departed"] == 1
     assert mistyped not in ended.err + ended.out
+
+
+def test_unsent_identifiers_warn_of_nothing(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """Only an identifier that is sent can ask about a different person."""
+    for off_id in RIGHT_DIGITS:
+        person(standin, 0, safeties=1, off_id=off_id)
+    worker = standin.install(tmp_path, sqlite_url)
+    worker.configure(api={"environment": "production"})
+    twice = [f"{H_NUMBERS[0]},{cohort}" for cohort in ("north", "south")]
+    worker.roster(*(f"{off_id}," for off_id in RIGHT_DIGITS), *twice, header="off_id,cohort")
+
+    line = roster_line(worker.run("doctor", "--json").document)
+    assert (line["state"], line["hint"]) == ("OK", "")
+    assert line["text"].endswith("1 H-number not sent (roster.send_h_numbers)")
+    assert worker.sync().run["reasons"] == []
+    sent = roster_line(worker.run("doctor", "--json", "--set", SEND).document)
+    assert "2 identifiers with wrong check digits" in sent["text"]
+
+
+def test_a_repeated_person_is_not_sent_once(standin: Standin, worker: Installation) -> None:
+    """A line is no person: a person on 300 lines, in two chunks of the roster, counts once."""
+    worker.roster(*standin.lines(), *[f"{H_NUMBERS[0]},,"] * 300)
+    ended = worker.sync()
+    assert (ended.code, ended.run["totals"]["persons_not_sent"]) == (0, len(H_NUMBERS)), ended.err

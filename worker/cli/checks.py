@@ -277,18 +277,16 @@ async def check_roster(app: App, warnings: Warnings) -> str:
     if app.settings.roster.path == "-":
         return "standard input"  # it can be read only once, and the run needs it
     roster = app.roster()
-    counts = await _count(roster)
+    counts = await _count(roster, sends_h_numbers=app.sends_h_numbers)
     _warn_of_lines(counts, warnings)
-    entries = counts.entries
-    sent = entries - (0 if app.sends_h_numbers else counts.h_numbers)
-    requests = sent * len(sync.areas)
+    requests = (counts.persons - counts.not_sent) * len(sync.areas)
     duration = timedelta(minutes=math.ceil(requests / sync.requests_per_second / 60))
     text = (
-        f"{counted(entries, 'person')}, {counted(requests, 'request')}, about "
+        f"{counted(counts.persons, 'person')}, {counted(requests, 'request')}, about "
         f"{format_duration(duration)} at {sync.requests_per_second:g} requests a second"
     )
-    if sent < entries:
-        text += f", {counted(counts.h_numbers, 'H-number')} not sent (roster.send_h_numbers)"
+    if counts.not_sent:
+        text += f", {counted(counts.not_sent, 'H-number')} not sent (roster.send_h_numbers)"
     if isinstance(roster, QueryRoster) and roster.connection:
         text += f" ({roster.connection})"
     if isinstance(roster, CsvRoster):
@@ -300,10 +298,10 @@ async def check_roster(app: App, warnings: Warnings) -> str:
 
 
 class _Counts(msgspec.Struct):
-    """Counts of a roster: persons, H-numbers among them, and lines that need attention."""
+    """Counts of a roster: persons, those that are not sent, and lines that need attention."""
 
-    entries: int = 0
-    h_numbers: int = 0
+    persons: int = 0
+    not_sent: int = 0
     errors: int = 0
     first_error: str = ""
     contradictions: int = 0
@@ -330,7 +328,7 @@ def _warn_of_lines(counts: _Counts, warnings: Warnings) -> None:
         warnings[f"{counted(counts.wrong_digits, 'identifier')} with wrong check digits"] = remedy
 
 
-async def _count(roster: Roster) -> _Counts:
+async def _count(roster: Roster, *, sends_h_numbers: bool) -> _Counts:
     # Hashes are smaller than identifiers, and keep the identifiers out of memory.
     counts, labels = _Counts(), dict[int, int]()
     async with aclosing(roster.entries()) as lines:
@@ -339,13 +337,17 @@ async def _count(roster: Roster) -> _Counts:
                 counts.errors += 1
                 counts.first_error = counts.first_error or f"{entry.where}: {entry.problem}"
                 continue
+            label = hash((entry.local_ref, entry.cohort))
+            is_new = (person := hash(entry.off_id.reveal())) not in labels
+            counts.persons += is_new
+            if entry.is_h_number and not sends_h_numbers:
+                # No warnings: neither its digits nor its labels reach PTS or a reader.
+                counts.not_sent += is_new
+                labels.setdefault(person, label)
+                continue
             if not entry.checksum_ok:
                 counts.wrong_digits += 1
                 add_place(counts.first_wrong_digits, entry.where)
-            label = hash((entry.local_ref, entry.cohort))
-            is_new = (person := hash(entry.off_id.reveal())) not in labels
-            counts.entries += is_new
-            counts.h_numbers += is_new and entry.is_h_number
             if labels.setdefault(person, label) != label:
                 counts.contradictions += 1
                 counts.first_contradiction = counts.first_contradiction or entry.where

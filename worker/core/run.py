@@ -203,7 +203,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     Attributes:
         sent: counters of its requests.
         first_roster_fault: place and problem of the first roster error, without its value.
-        first_checksum_warnings: places of the first lines with wrong check digits.
+        first_checksum_warnings: places of the first lines with wrong check digits that were sent.
         first_other_cohorts: places of the first lines with another cohort.
         persons_requested: persons handed to the readers in the first pass.
         persons_expected: persons on the roster of the last published full run. 0 if unknown.

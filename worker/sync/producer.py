@@ -48,6 +48,7 @@ class Producer(msgspec.Struct, kw_only=True):
         breakers: circuit breakers by area. A person read in an earlier attempt becomes the canary.
         pending: tasks handed out but not committed, by person key. Together with the run's drafts
             they prevent duplicate reads of a person.
+        not_sent: keys of the persons with an identifier that is not sent.
     """
 
     roster: Roster
@@ -57,6 +58,7 @@ class Producer(msgspec.Struct, kw_only=True):
     sends_h_numbers: bool
     breakers: Mapping[str, Breaker]
     pending: dict[str, PersonTask] = msgspec.field(default_factory=dict)
+    not_sent: set[str] = msgspec.field(default_factory=set)
 
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
         """Send a task for each person that this pass reads.
@@ -173,7 +175,7 @@ class Producer(msgspec.Struct, kw_only=True):
 
     async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark persons with an identifier that is not sent."""
-        not_sent: list[str] = []
+        not_sent: set[str] = set()
         for entry in chunk:
             if isinstance(entry, RosterLineError):
                 self._count_error(entry)
@@ -181,13 +183,18 @@ class Producer(msgspec.Struct, kw_only=True):
             person = self._person(entry)
             self._count_person(entry, person)
             if not self._is_sent(entry):
-                not_sent.append(person.person_key)
-        self.progress.persons_not_sent += len(not_sent)
-        await self.store.mark_not_sent(not_sent)
+                not_sent.add(person.person_key)
+        # A roster can name a person on several lines, and the store has no unsent persons to
+        # compare with. The set is small, because few patients have an H-number.
+        not_sent -= self.not_sent
+        self.not_sent |= not_sent
+        self.progress.persons_not_sent = len(self.not_sent)
+        await self.store.mark_not_sent(sorted(not_sent))
 
     def _count_person(self, entry: RosterEntry, person: Person) -> None:
         self.progress.persons_seen += 1
-        if not entry.checksum_ok:
+        # A mistyped identifier does harm only if PTS is asked about it.
+        if self._is_sent(entry) and not entry.checksum_ok:
             self.progress.checksum_warnings += 1
             add_place(self.progress.first_checksum_warnings, entry.where)
         labels = (entry.local_ref, entry.cohort)

@@ -105,7 +105,7 @@ class Ending:
         roster: the persons on it.
         is_full_roster: who is not on it has departed.
         roster_errors: lines of it that cannot be read.
-        not_sent: its persons whom PTS must not be asked about, line by line.
+        not_sent: its persons whom PTS must not be asked about.
     """
 
     roster: Collection[str]

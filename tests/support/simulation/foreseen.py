@@ -147,6 +147,6 @@ def _foreseen(stage: Stage, plan: Plan) -> Mapping[str, Any]:
         roster={observer.person_key(off_id) for off_id in listed},
         is_full_roster=plan.kind == RunKind.SYNC and not bad_lines,
         roster_errors=bad_lines,
-        not_sent=len(not_sent),
+        not_sent=len({*not_sent}),
     )
     return model.outcome(run, ending).facts

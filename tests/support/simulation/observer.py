@@ -155,7 +155,7 @@ class Observer:
             roster=roster,
             is_full_roster=run.kind == "sync" and not last.roster_errors,
             roster_errors=last.roster_errors,
-            not_sent=len(last.not_sent),
+            not_sent=len({*last.not_sent}),
         )
         outcome = self.model.outcome(run, ending)
         is_accepted = last.guard.accept_removals and self._was_withheld(run)
