@@ -36,7 +36,7 @@ from worker.ports import Roster
 from worker.roster.csv_file import CsvRoster
 from worker.roster.query import QueryRoster
 from worker.store import sqlite
-from worker.store.identity import is_contract_probed, record_probe, require_service, verify_identity
+from worker.store.identity import record_probe, require_service, stored_identity, verify_identity
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.status import engine_of
 
@@ -247,7 +247,8 @@ async def check_contract(app: App, warnings: Warnings) -> str:
             remedy = "declare `person`: without it, an answer about another person is not noticed"
             warnings[f"{name}: records name no person (person = [])"] = remedy
     async with app.database(patience_s_max=_PATIENCE_S) as store:
-        if not await store.read(is_contract_probed, app.contract_fingerprints()):
+        stored = await store.read(stored_identity)
+        if stored.probed_contract != app.contract_fingerprints():
             warnings["not yet proven by a probe"] = _PROBE_HINT
     return f"{origin}: {', '.join(marks)}"
 

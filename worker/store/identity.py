@@ -121,17 +121,11 @@ async def require_service(connection: AsyncConnection, service: str) -> None:
         )
 
 
-async def is_contract_probed(connection: AsyncConnection, contract: str) -> bool:
-    """Whether the last successful probe used this contract.
+async def record_probe(database: Database, contract: str) -> None:
+    """Record that a probe with this contract succeeded.
 
     Args:
         contract: ``core.contract.fingerprints`` of the configured areas.
-    """
-    return bool((await stored_identity(connection)).probed_contract == contract)
-
-
-async def record_probe(database: Database, contract: str) -> None:
-    """Record that a probe with this contract succeeded.
 
     Raises:
         WorkerError: the database is unavailable or read-only.

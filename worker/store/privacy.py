@@ -20,7 +20,7 @@ from worker.errors import ConfigurationError, UnavailableError
 from worker.store.database import LONG_TRANSACTION_S, Database, delete_securely
 from worker.store.errors import plain_reason
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import last_publication_no
+from worker.store.runs.ledger import LAST_PUBLICATION_NO
 from worker.store.schema.tables import (
     CHANGES,
     VERSIONS,
@@ -119,10 +119,9 @@ async def erase_traces(lease: Lease, person_key: str) -> None:
 
     async def work(connection: AsyncConnection) -> None:
         await delete_securely(connection)
-        number = await last_publication_no(connection)
         now = await lease.database.now(connection)
         columns = (
-            sa.literal(number),
+            LAST_PUBLICATION_NO,
             sa.literal(now, UtcTime()),
             sa.literal("erase"),
             person.c.person_id,

@@ -219,9 +219,10 @@ async def count_due(connection: AsyncConnection, run_id: int, pass_: Pass) -> in
     is_over = sa.or_(read.retry_at.is_(None), read.retry_at <= pass_.begins_at)
     is_repeated = sa.or_(read.area.in_(sorted(pass_.outages)), is_over)
     is_failed = sa.and_(read.failure_kind != FailureKind.UNSTABLE, is_repeated)
+    has_draft = sa.and_(draft.c.run_id == read.run_id, draft.c.person_id == read.person_id)
     persons = (
         sa.select(sa.func.count(read.person_id.distinct()))
-        .join(draft, _has_draft())
+        .join(draft, has_draft)
         .where(
             read.run_id == run_id,
             read.area.in_(pass_.areas),
@@ -231,13 +232,6 @@ async def count_due(connection: AsyncConnection, run_id: int, pass_: Pass) -> in
         )
     )
     return int((await connection.execute(persons)).scalar_one())
-
-
-def _has_draft() -> sa.ColumnElement[bool]:
-    """Joins a read of an area with the draft of its person."""
-    return sa.and_(
-        draft.c.run_id == draft_area.c.run_id, draft.c.person_id == draft_area.c.person_id
-    )
 
 
 async def count_failures(connection: AsyncConnection, *, run_id: int) -> Sequence[FailureCount]:

@@ -106,7 +106,7 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
 
 def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
     """The open restrictions of an area, each as the text of a ``Held``."""
-    version = VERSIONS[area.name].c
+    version: Any = VERSIONS[area.name].c
     until = version.effect_until
     group = func.coalesce(version.restriction_group, "")
     # CASE takes the first limit that fits, so the limits must increase.
@@ -122,8 +122,9 @@ def _held(new: NewPublication, first_number: int, area: ResourceArea) -> Query:
     fields = {
         "restriction_group": group,
         "code": version.fact_code,
-        "level": _if_any(version, "fact_level"),
-        "cause": _if_any(version, "fact_cause"),
+        # Not every area has a level and a cause.
+        "level": version.get("fact_level", ""),
+        "cause": version.get("fact_cause", ""),
         "age": _age(new, version.source_created_at),
         "ends": case((until.is_(None), "ends_never"), *ends, else_="ends_later"),
         "expired": case((has_expired, _age(new, until)), else_=""),
@@ -141,11 +142,6 @@ def _published_before(number: int) -> Any:
     """The time of the previous publication. NULL before the first one."""
     last = select(func.max(run.c.published_at)).where(run.c.publication_no < number)
     return last.scalar_subquery()
-
-
-def _if_any(version: Any, column: str) -> Any:
-    """The column if the area has it, else an empty text."""
-    return version.get(column, "")
 
 
 def _age(new: NewPublication, since: ColumnElement[Any]) -> ColumnElement[str]:

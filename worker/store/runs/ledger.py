@@ -40,6 +40,10 @@ ROWS_PER_STEP: Final = 2_000
 _ACCESS_KEPT: Final = timedelta(days=730)
 """Retention of the access log. Questions about an access come up within two years. After that, the
 log itself would be a risk."""
+LAST_PUBLICATION_NO: Final = sa.select(
+    sa.func.coalesce(sa.func.max(run.c.publication_no), 0)
+).scalar_subquery()
+"""The number of the last publication. 0 before the first one."""
 _IS_OPEN: Final = run.c.status.in_(sorted(OPEN_STATUSES))
 
 
@@ -95,13 +99,6 @@ async def open_runs(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:
     """Runs that are neither published nor ended, latest first."""
     rows = await connection.execute(sa.select(run).where(_IS_OPEN).order_by(run.c.run_id.desc()))
     return rows.all()
-
-
-async def last_publication_no(connection: AsyncConnection) -> int:
-    """The number of the last publication. 0 before the first one."""
-    last = sa.select(sa.func.coalesce(sa.func.max(run.c.publication_no), 0))
-    number: int = (await connection.execute(last)).scalar_one()
-    return number
 
 
 async def update_run(lease: Lease, run_id: int, **values: Any) -> None:
@@ -286,9 +283,8 @@ def _old_accesses(before: datetime) -> sa.Select[tuple[int]]:
 def _feed_purge(area: ResourceArea, old: sa.Select[tuple[int]], now: datetime) -> sa.Insert:
     """Announce in the feed which versions will be deleted, so that copies delete them too."""
     version = VERSIONS[area.name].c
-    last = sa.select(sa.func.max(run.c.publication_no)).scalar_subquery()
     fixed = sa.literal(now, UtcTime), sa.literal("purge"), sa.literal(area.name)
-    rows = sa.select(last, *fixed, version.version_id, version.person_id).where(
+    rows = sa.select(LAST_PUBLICATION_NO, *fixed, version.version_id, version.person_id).where(
         version.version_id.in_(old)
     )
     names = ["publication_no", "happened_at", "op", "area", "version_id", "person_id"]
