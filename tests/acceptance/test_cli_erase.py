@@ -92,6 +92,17 @@ def test_one_person_is_erased(standin: Standin, tmp_path: Path, database_url: st
     assert [one for one in (gone, STRANGER, key) if one in said] == []
 
 
+def test_only_rewrite_locks_the_tables(standin: Standin, tmp_path: Path, postgresql_url: str):
+    """VACUUM FULL replaces a table's file, and readers wait meanwhile."""
+    worker = standin.install(tmp_path, postgresql_url)
+    file = "SELECT pg_relation_filenode('person')"
+    for call, is_rewritten in (("erase --json", False), ("erase --rewrite --json", True)):
+        before = worker.store.one(file)
+        (ended,) = calls(worker, (call, STRANGER))
+        assert ended.document["is_rewritten"] is is_rewritten, ended.story()
+        assert (worker.store.one(file) != before) is is_rewritten
+
+
 def test_what_it_refuses(worker: Installation) -> None:
     """No identifier, one on the command line, and another key."""
     key = other_key(worker.folder)

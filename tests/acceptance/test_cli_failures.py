@@ -142,10 +142,21 @@ def test_show_takes_the_identifier_from_standard_input(ends: list[Ended], served
 
 @pytest.mark.promise("8")
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
-    """Where keys are identifiers, the person's row number stands for them, or nothing does."""
+    """Where keys are identifiers, the person's row number stands for them, or nothing does.
+
+    Persons are counted all the same.
+    """
     off_id = failing(served)
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
+    failure = (
+        "failure_kind, failure_reason, failure_attempts, failed_runs, failing_since, failed_at"
+    )
+    others = "SELECT person_id FROM person WHERE local_ref IN ('L0000004', 'L0000005')"
+    worker.store.rows(
+        f"UPDATE person_area SET ({failure}) = (SELECT {failure} FROM person_area "
+        f"WHERE failure_kind IS NOT NULL) WHERE area = 'patient-safety' AND person_id IN ({others})"
+    )
     worker.configure(privacy={"identity": "plain"})
     ends, shown, text, explained = calls(
         worker,
@@ -154,9 +165,10 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
         "failures list",
         ("explain --json", off_id),
     )
-    assert [one["person_key"] for one in ends.document["failures"]] == [None]
+    assert [one["person_key"] for one in ends.document["failures"]] == [None] * 3
     assert len(shown.document["failures"]) == 1
     assert "L0000003 patient-safety" in text.out
+    assert re.split("  +", text.out.splitlines()[1])[2] == "3", "persons"
     found = explained.document
     assert (found["is_known"], found["person_key"], found["local_ref"]) == (True, None, "L0000003")
     assert off_id not in "".join(one.out + one.err for one in (ends, shown, text, explained))
