@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +93,38 @@ async def test_models_of_a_day_with_a_sync_and_a_backfill(postgresql_url: str):
     async with world_on(postgresql_url, our_clock=True) as world:
         one, two = (safety(key, "NORN_EPO", NEVER) for key in "ab")
         closed = seen(world, 2, cohort="closed")
-        await world.publish(seen(world, 1, one), closed, seen(world, 3), limits=ANY)
+        expires = seen(world, 4, safety("c", "NORU", world.fake.now() + timedelta(hours=1)))
+        departs = seen(world, 5, *(safety(key, "NORN_EPO", NEVER) for key in "de"))
+        before, after = (
+            seen(world, 6, *(safety(key, code, NEVER) for key in "fgh"))
+            for code in ("NORN_EPO", "NORN_FFL")
+        )
+        others = (closed, seen(world, 3), expires, departs, before)
+        await world.publish(seen(world, 1, one), *others, limits=ANY)
         world.fake.advance(86_400)
-        await world.publish(seen(world, 1, one, two), seen(world, 2), missed(world, 3), limits=ANY)
-        world.fake.advance(60)
+        others = (seen(world, 2), missed(world, 3), expires, after)
+        for _ in range(2):  # who is absent twice departs
+            await world.publish(seen(world, 1, one, two), *others, limits=ANY)
+            world.fake.advance(60)
         await world.publish(seen(world, 1, two), kind=RunKind.BACKFILL, limits=ANY)
         days = statement_of("pts_restrictions_by_day")
-        columns = "sum(in_effect), sum(listed), sum(joined_with), sum(added), sum(removed)"
+        names = "in_effect listed joined_with added removed changed departed_with expired"
+        columns = ", ".join(f"sum({name})" for name in names.split())
         by_day = await world.rows(f"SELECT {columns} FROM ({days}) AS d GROUP BY day ORDER BY day")
         cohorts = statement_of("pts_freshness_by_cohort")
         shares = await world.rows(
             f"SELECT confirmed_share, is_last FROM ({cohorts}) AS c ORDER BY publication_no, cohort"
         )
-    assert [tuple(map(int, row)) for row in by_day] == [(1, 1, 1, 0, 0), (1, 1, 0, 1, 1)]
+    assert [tuple(map(int, row)) for row in by_day] == [
+        (7, 7, 7, 0, 0, 0, 0, 0),
+        (4, 5, 0, 1, 1, 3, 2, 1),
+    ]
     assert [(round(float(share), 2), is_last) for share, is_last in shares] == [
         (1.0, False),
         (1.0, False),  # a cohort that is gone
-        (0.67, False),
-        (0.67, True),
+        (0.8, False),
+        (0.8, False),
+        (0.8, True),
     ]
 
 

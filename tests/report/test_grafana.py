@@ -86,6 +86,17 @@ async def test_every_panel_shows_what_the_publication_says(month_url: str):
     clinics = shown["By clinic or department"]
     persons = shown["Persons with a restriction in effect"][0][0]
     assert persons == sum(row["persons_in_effect"] for row in clinics)
+    assert [row["per_1000_persons"] for row in clinics] == pytest.approx(
+        [1000 * row["persons_in_effect"] / row["roster"] for row in clinics]
+    )
+    flows, runs = shown["What came and went"], shown["Runs"]
+    for names, total in (
+        (("added", "joined with persons"), "rows_opened"),
+        (("changed",), "rows_changed"),
+        (("removed", "departed with persons"), "rows_closed"),
+    ):
+        amounts = [abs(row[name]) for row in flows for name in names]
+        assert sum(amounts) == sum(row[total] for row in runs if row["status"] == "published"), total
     confirmed = sum(row["roster"] * row["confirmed"] for row in clinics)
     share = shown["Persons confirmed"][0][0]
     assert share == pytest.approx(confirmed / sum(row["roster"] for row in clinics))
@@ -120,6 +131,8 @@ def test_the_data_source_is_of_the_kind_that_the_dashboard_asks_for():
     assert source["type"] == variable["query"]
     assert source["jsonData"]["sslmode"] == "verify-full"
     assert re.fullmatch(r"\$__file\{/.+\}", source["secureJsonData"]["password"])
+    (provider,) = yaml.safe_load((FOLDER / "provisioning.yaml").read_text())["providers"]
+    assert provider["allowUiUpdates"] is False, "an edit would be lost at the next start"
     asking = [MARK, MARK["target"], *PANELS.values()]
     asking += [target for panel in PANELS.values() for target in panel["targets"]]
     chosen = {"type": variable["query"], "uid": "${datasource}"}
