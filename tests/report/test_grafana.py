@@ -96,7 +96,9 @@ async def test_every_panel_shows_what_the_publication_says(month_url: str):
         (("removed", "departed with persons"), "rows_closed"),
     ):
         amounts = [abs(row[name]) for row in flows for name in names]
-        assert sum(amounts) == sum(row[total] for row in runs if row["status"] == "published"), total
+        assert sum(amounts) == sum(row[total] for row in runs if row["status"] == "published"), (
+            total
+        )
     confirmed = sum(row["roster"] * row["confirmed"] for row in clinics)
     share = shown["Persons confirmed"][0][0]
     assert share == pytest.approx(confirmed / sum(row["roster"] for row in clinics))
