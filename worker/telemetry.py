@@ -282,7 +282,7 @@ async def _push(url: str, samples: Iterable[Sample], open_transport: _OpenTransp
         groups.setdefault(f"{_JOB}/run/{run}" if run else _JOB, []).append(sample)
     server = f"the Pushgateway at {place_of(url)}"
     for group, members in groups.items():
-        address = f"{url.rstrip('/')}/metrics/job/{group}"
+        address = f"{url}/metrics/job/{group}"
         await _post(
             address, Gauges(members).text(), open_transport, server, "telemetry.pushgateway_url"
         )

@@ -184,6 +184,18 @@ async def test_how_far_the_report_looks_back(sqlite_url, days, is_compared, show
     assert (facts.then is not None, len(facts.nights)) == (is_compared, shown)
 
 
+async def test_the_nearest_night_is_compared(sqlite_url):
+    """Of nights 36 and 32 days before, the later one."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        world.fake.advance(43_200)
+        for days in (4, 32, 0):
+            await world.publish(seen(world, 1))
+            world.fake.advance(days * 86_400)
+        facts = await facts_of(world)
+    assert facts.then is not None
+    assert facts.then.publication_no == 2
+
+
 async def test_what_stands_for_telemetry(sqlite_url):
     """The last success is older than the last publication, which had a gap."""
     async with world_on(sqlite_url) as world:

@@ -107,6 +107,8 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
         await small_store(world)
         with pytest.raises(ConfigurationError, match="cannot be written"):
             await report_of(world, tmp_path / "nowhere" / "r.html")
+        with pytest.raises(ConfigurationError, match=r"pts\.db"):
+            await report_of(world, tmp_path / "pts.db")  # a file, and no report
         page, outline = await report_of(world, out)
     assert oct(stat.S_IMODE(out.stat().st_mode)) == oct(0o600)
     assert {path.name for path in tmp_path.iterdir()} - {"report.html"} == {"pts.db"}
@@ -121,6 +123,8 @@ async def test_the_report_needs_nothing_else(sqlite_url, tmp_path):
     assert f"style-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
+    assert '<meta name="robots" content="noindex, nofollow">' in page
+    assert re.findall(r"<th (?!scope)[^>]*>", page) == [], "a screen reader repeats scoped heads"
 
 
 SENTENCES = {
@@ -166,13 +170,19 @@ async def test_a_line_is_drawn_from_seven_nights_on(sqlite_url, tmp_path):
         await nights(world, 6)
         page, outline = await report_of(world, tmp_path / "r.html")
         assert 'role="img"' in page
+        assert "<span>28\u00a0Mar</span><span>4\u00a0Apr</span>" in page
+        assert "rounded to the nearest five" not in outline.text
         said = "On 28 March 2026 the number was 7, and on 4 April 2026 it was 13. The lowest was 7,"
         assert f"{said} and the highest was 13." in outline.text
         reads = [seen(world, number) for number in range(39)]
-        await world.publish(*reads, missed(world, 39), limits=ANY)
-        page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
+        for _ in range(2):
+            await world.publish(*reads, missed(world, 39), limits=ANY)
+            world.fake.advance(86_400)
+        page, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
+    assert "rounded to the nearest five" in outline.text
     days = table_of(page, "Days with patients not confirmed or missing from the roster")
-    assert [row[1:] for row in days] == [["40", "&lt;5", "at least 89%"]]
+    assert [row[0] for row in days] == ["6 April 2026", "5 April 2026"]
+    assert [row[1:] for row in days] == [["40", "&lt;5", "at least 89%"]] * 2
 
 
 async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
@@ -186,25 +196,33 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         assert '<rect class="withheld"' not in page, "it is later than the last night"
         world.fake.advance(86_400)
         await nights(world, 9)
+        await withhold(world, seen(world, 5))
+        await nights(world, 10)  # on the day of the second withheld run
         page, outline = await report_of(world, tmp_path / "r.html")
     assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
-    assert f"Withheld, nothing published: {day}" in outline.text
+    assert f"Withheld, nothing published: {day}." in outline.text
     assert "Nothing published" not in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
-    assert (len(table), table[0][0]) == (9, "7 April 2026")  # the newest first
+    assert (len(table), table[0][0]) == (10, "8 April 2026")  # the newest first
     assert [row for row in table if row[0].startswith(day)] == []
 
 
-async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path):
-    """Two days after the night before; not where a run ended before midnight, the next after it."""
+@pytest.mark.parametrize(
+    ("days", "missed_days"),
+    [((0, 1, 2, 2.96, 4, 5, 6, 8, 9), ["Nothing published: 5 April."]), (range(0, 56, 7), [])],
+    ids=["nightly", "weekly"],
+)
+async def test_a_day_without_a_run_is_named(sqlite_url, tmp_path, days, missed_days):
+    """Two days after the night before; not where a run ended before midnight, the next after it.
+
+    With weekly runs no day is missed.
+    """
     async with world_on(sqlite_url) as world:
-        await nights(world, 0, 1, 2, 2.96, 4, 5, 6, 8, 9, persons=9)
+        await nights(world, *days, persons=9)
         _, outline = await report_of(world, tmp_path / "r.html")
-    assert re.findall(r"Nothing published: [^.]+\.", outline.text) == [
-        "Nothing published: 5 April."
-    ]
+    assert re.findall(r"Nothing published: [^.]+\.", outline.text) == missed_days
 
 
 MISSING = {
@@ -254,13 +272,17 @@ async def test_the_week_shows_expired_restrictions(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         delays = [
             safety(f"s{days}", "NORU", world.fake.now() + timedelta(days=days))
-            for days in (1, 9, 10)
+            for days in (18, 1, 9, 10)
         ]
-        for count in (2, 2, 2, 3):
+        for count in (3, 3, 3, 4):
             await world.publish(seen(world, 1, *delays[:count]), limits=ANY)
             world.fake.advance(4 * 86_400)
-        page, _ = await report_of(world, tmp_path / "r.html")
+        page, outline = await report_of(world, tmp_path / "r.html")
     assert table_of(page, "Restrictions, by group") == [["Access delayed", "1", "0", "0", "1"]]
+    assert "1 ends within 7 days" in outline.text
+    expired = table_of(page, "Expired restrictions in PTS, by time since expiry")
+    assert [row for row in expired if not row[0].endswith(" ago")] == []
+    assert sum(int(row[1]) for row in expired) == 3
 
 
 @pytest.mark.promise("8")
@@ -288,12 +310,14 @@ async def test_a_group_of_small_numbers_is_not_drawn(sqlite_url, tmp_path):
     """Three are blocked from the fourth of ten nights on: in numbers, three of 0 and no others."""
     async with world_on(sqlite_url) as world:
         for night in range(10):
-            codes = ["NORN_EPO"] * 10 + ["NORS"] * (3 if night >= 3 else 0)
+            codes = ["NORN_EPO"] * 20 + ["NORS"] * (3 if night >= 3 else 0)
             reads = [seen(world, n, safety(f"s{n}", code, NEVER)) for n, code in enumerate(codes)]
             await world.publish(*reads, limits=ANY)
             world.fake.advance(86_400 - 61.5)
         exact, outline = await report_of(world, tmp_path / "r.html")
         assert "Not drawn" not in outline.text
+        assert "Access denied 20 axis starts at 15" in outline.text
+        assert '<path d="M0.0 33.33L' in exact, "the line of a tile starts at 0"
         few, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
     assert [page.count('role="img"') for page in (exact, few)] == [2, 1]
     assert (
@@ -322,20 +346,22 @@ async def test_small_numbers_are_named_and_others_rounded(sqlite_url, tmp_path):
         "Block Hard": few,
         "Total": ["10", "100%"],
     }
+    bars = re.findall(r'<rect width="([^"]+)" height="10"/>', page)
+    assert bars == ["100.0", "0.0", "0.0", "0.0"], "the largest code fills its column"
     assert "10 restrictions are in effect for 10 of 10 patients" in outline.text
-    assert "fewer than 5" in outline.text
+    assert '<span class="spoken">fewer than 5</span>' in page
     assert "at least 50% of the roster confirmed" in outline.text
     assert "If a total would reveal a small number, the total is a range" in outline.text
 
 
 async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
     """What came, changed and went; a clinic has a page of its own, with its name as text."""
-    clinic = "Barn <3"
+    clinic = "Øye <3"
     async with world_on(sqlite_url) as world:
         for until in (0, 6, 3):
             reads = [
                 seen(world, n, *([safety(f"s{n}", "NORN_EPO", NEVER)] if n < until else []),
-                     cohort="Liten" if n >= 44 else clinic if n % 2 else None)
+                     cohort="Ås" if n >= 44 else clinic if n % 2 else None)
                 for n in range(46)
             ]  # fmt: skip
             await world.publish(*reads, limits=ANY)
@@ -344,8 +370,8 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
         assert table_of(page, "Restrictions, by group") == [["Access denied", "6", "0", "3", "0"]]
         caption = "Patients with a restriction in effect, per 1,000 on the roster"
         assert table_of(page, caption) == [
-            ["Barn &lt;3", "22", "1", "45", "3", "2"],
-            ["Liten", "2", "0", "\u2013", "0", "0"],
+            ["Øye &lt;3", "22", "1", "45", "3", "2"],
+            ["Ås", "2", "0", "\u2013", "0", "0"],
             ["(none)", "22", "2", "91", "3", "1"],
         ]
         assert (
@@ -354,7 +380,8 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
         assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
     assert "1 restriction is in effect for 1 of 22 patients" in outline.text
-    assert "Access restrictions (PTS): Barn <3" in outline.text
+    for tag in ("title", "h1"):
+        assert f"<{tag}>Access restrictions (PTS): Øye &lt;3</{tag}>" in page
     assert caption not in page
 
 
@@ -381,12 +408,14 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
             _, outline = await report_of(world, out, in_language=in_language)
             assert said in outline.text
             assert not re.search("by the last publication|i siste publisering", outline.text)
+            assert ("the run ended on 30 March 2026" in outline.text) is (in_language == "en")
         world.fake.set_wall_clock(published + timedelta(hours=3))
         _, outline = await report_of(world, out)
         assert (
             "Published on 30 March 2026 at 00:18 with gaps: 1 patient is not confirmed"
             in outline.text
         )
+        assert "Publication no. 2 (30 March 2026 at 00:18)" in outline.text
         assert "PTS decides about access, not this copy" in outline.text
         assert "0 end within 7 days" in outline.text
         world.fake.advance(3 * 86_400)
@@ -428,7 +457,8 @@ async def test_text_from_pts_is_never_run(sqlite_url, tmp_path):
         )
         page, outline = await report_of(world, tmp_path / "r.html")
         causes = table_of(page, "Restrictions in effect on the citizen&#39;s access")
-        assert [row[0] for row in causes[-2:]] == ["Not stated", "Unknown code"]
+        assert causes == [["Not stated", "1", "50%"], ["Unknown code", "1", "50%"]]
+        assert {len(row) for row in table_of(page, CODES)} == {4}, "there is no change to show"
         assert "script" not in outline.tags
         assert "alert" not in page
         assert [row[1] for row in table_of(page, CODES) if row[0] == "Unknown code"] == ["4"]
@@ -479,12 +509,15 @@ async def test_a_step_of_rounding_is_no_change(sqlite_url, tmp_path):
             (99, 0, ""),
         ):
             reads = [
-                seen(world, n, *([safety(f"s{n}", "NORS", NEVER)] if 0 < n < holders else []),
+                seen(world, n, *([safety(f"s{n}", code, NEVER)] if 0 < n < holders else []),
                      private=(privacy("p", "Block", "Hard"),) if n == 0 else ())
                 for n in range(160)
+                for code in ["NORN_EPO" if holders == 134 and n <= 20 else "NORS"]
             ]  # fmt: skip
             await world.publish(*reads, limits=ANY)
-            _, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
+            page, outline = await report_of(world, tmp_path / "r.html", min_cell=5)
             assert (" than on " in outline.text or "same as on" in outline.text) is bool(words)
             assert words in outline.text
+            new = [row[1] for row in table_of(page, CODES) if row[-1] == "new"]
+            assert new == ["20"] * (holders == 134)
             world.fake.advance(days * 86_400 - 61.5)

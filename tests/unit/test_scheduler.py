@@ -183,7 +183,7 @@ def test_69_does_not_wait_until_tomorrow(
     held = LeaseHeldError("another run holds the lease")
 
     async def story(made: Nights) -> None:
-        made.ends = [AWAY, ExitCode.UNAVAILABLE, ExitCode.STOPPED, held, AWAY, AWAY]
+        made.ends = [AWAY, ExitCode.UNAVAILABLE, ExitCode.STOPPED, held, AWAY, AWAY, ExitCode.GAPS]
         await anyio.sleep(TO_HALF_PAST_TWO_S + 26 * HOUR_S)
 
     with capture_logs() as logs:

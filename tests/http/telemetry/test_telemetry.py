@@ -6,7 +6,15 @@ import msgspec
 import pytest
 import structlog
 
-from tests.support.http.reports import NIGHT, PUBLISHED_AT, STANDING, WITHHELD, pushes, reported
+from tests.support.http.reports import (
+    NIGHT,
+    PUBLISHED_AT,
+    STANDING,
+    SUCCESS_AT,
+    WITHHELD,
+    pushes,
+    reported,
+)
 from tests.support.raw_server import http, raw_server
 from worker.config.settings import Telemetry
 from worker.core.model import RunKind
@@ -22,7 +30,7 @@ def out(server: str) -> Transport:
 BACKFILL = msgspec.structs.replace(NIGHT, kind=RunKind.BACKFILL, totals={"persons_total": 2})
 OF_THE_SUCCESS = {
     "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
-    "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
+    "last_success_timestamp_seconds": SUCCESS_AT.timestamp(),
     "persons kind=total run=sync": 500.0,
 }
 

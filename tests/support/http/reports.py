@@ -11,6 +11,7 @@ from worker.core.run import PublishedState, RunReport
 from worker.errors import ExitCode
 
 PUBLISHED_AT = START + timedelta(seconds=92)
+SUCCESS_AT = PUBLISHED_AT - timedelta(days=1)
 NIGHT = RunReport(
     run_id=12,
     kind=RunKind.SYNC,
@@ -35,7 +36,7 @@ NIGHT = RunReport(
     warnings=2,
 )
 STANDING = PublishedState(
-    last_success_at=PUBLISHED_AT, last_published_at=PUBLISHED_AT, persons_stale=0, persons_known=9
+    last_success_at=SUCCESS_AT, last_published_at=PUBLISHED_AT, persons_stale=0, persons_known=9
 )
 WITHHELD = RunReport(
     run_id=13,
