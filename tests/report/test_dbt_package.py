@@ -99,12 +99,12 @@ async def test_models_of_a_day_with_a_sync_and_a_backfill(postgresql_url: str):
             seen(world, 6, *(safety(key, code, NEVER) for key in "fgh"))
             for code in ("NORN_EPO", "NORN_FFL")
         )
-        others = (closed, seen(world, 3), expires, departs, before)
-        await world.publish(seen(world, 1, one), *others, limits=ANY)
+        first = (seen(world, 1, one), closed, seen(world, 3), expires, departs, before)
+        await world.publish(*first, limits=ANY)
         world.fake.advance(86_400)
-        others = (seen(world, 2), missed(world, 3), expires, after)
-        for _ in range(2):  # who is absent twice departs
-            await world.publish(seen(world, 1, one, two), *others, limits=ANY)
+        second = (seen(world, 1, one, two), seen(world, 2), missed(world, 3), expires, after)
+        for _ in range(2):  # a person who is absent twice departs
+            await world.publish(*second, limits=ANY)
             world.fake.advance(60)
         await world.publish(seen(world, 1, two), kind=RunKind.BACKFILL, limits=ANY)
         days = statement_of("pts_restrictions_by_day")

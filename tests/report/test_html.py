@@ -197,7 +197,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         world.fake.advance(86_400)
         await nights(world, 9)
         await withhold(world, seen(world, 5))
-        await nights(world, 10)  # on the day of the second withheld run
+        await nights(world, 10, 11)  # on the day of the second withheld run
         page, outline = await report_of(world, tmp_path / "r.html")
     assert "Run 9 of" not in outline.text, "another run has published since"
     day = f"{withheld + timedelta(hours=2):%-d %B}"
@@ -205,7 +205,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     assert "Nothing published" not in outline.text
     assert '<rect class="withheld"' in page
     table = table_of(page, "The figures day by day")
-    assert (len(table), table[0][0]) == (10, "8 April 2026")  # the newest first
+    assert (len(table), table[0][0]) == (11, "9 April 2026")  # the newest first
     assert [row for row in table if row[0].startswith(day)] == []
 
 
@@ -307,10 +307,10 @@ async def test_no_order_and_no_share_reveals_a_small_number(sqlite_url, tmp_path
 
 
 async def test_a_group_of_small_numbers_is_not_drawn(sqlite_url, tmp_path):
-    """Three are blocked from the fourth of ten nights on: in numbers, three of 0 and no others."""
+    """Three are blocked from the eighth of 16 nights on: seven nights have a number, which is 0."""
     async with world_on(sqlite_url) as world:
-        for night in range(10):
-            codes = ["NORN_EPO"] * 20 + ["NORS"] * (3 if night >= 3 else 0)
+        for night in range(16):
+            codes = ["NORN_EPO"] * 20 + ["NORS"] * (3 if night >= 7 else 0)
             reads = [seen(world, n, safety(f"s{n}", code, NEVER)) for n, code in enumerate(codes)]
             await world.publish(*reads, limits=ANY)
             world.fake.advance(86_400 - 61.5)
@@ -377,6 +377,9 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
         assert (
             "No rate is shown for departments that may have fewer than 20 patients" in outline.text
         )
+        for in_language, head in WEEK_HEADS.items():
+            _, outline = await report_of(world, tmp_path / "r.html", in_language=in_language)
+            assert "".join(head) in outline.text
         page, outline = await report_of(world, tmp_path / "r.html", cohort=clinic)
         assert table_of(page, "Restrictions, by group") == [["Access denied", "3", "0", "2", "0"]]
     assert "1 restriction is in effect for 1 of 22 patients" in outline.text
@@ -385,6 +388,11 @@ async def test_a_week_and_a_clinic(sqlite_url, tmp_path):
     assert caption not in page
 
 
+WEEK_HEADS = {
+    "en": ("Group", "Added", "Changed", "Removed", "Expired"),
+    "nb": ("Gruppe", "Kommet til", "Endret", "Falt bort", "Utløpt"),
+    "nn": ("Gruppe", "Kome til", "Endra", "Falle bort", "Utløpt"),
+}
 IN_THE_FUTURE = {
     "en": "is dated 30 March 2026 at 00:18, which is in the future: a clock is or was wrong.",
     "nb": "er datert 30. mars 2026 kl. 00.18, som er fram i tid",
