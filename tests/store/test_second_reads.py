@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.clock import START
+from tests.support.report.stores import ANY
 from tests.support.store_world import AREAS, PRIVACY, SAFETY, failed, read, world_on
 from worker.core.model import RunKind
 from worker.core.run import Pass, RunProgress
@@ -161,6 +162,7 @@ async def test_whether_an_area_was_ever_answered(database_url):
         assert not attempt.handle.answered_with_record
         await attempt.write(read(world, "c", "x"))
         await attempt.publish()
+        await world.publish(read(world, "c"), limits=ANY)  # the only record is gone
         assert (await world.begin()).handle.answered_with_record == {SAFETY}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.report.stores import ANY, key_of
-from tests.support.store_world import failed, read, world_on
+from tests.support.store_world import failed, person_named, read, world_on
 from worker.core.model import RunKind
 from worker.core.run import RunProgress
 from worker.errors import FailureKind, WithheldError
@@ -119,6 +119,17 @@ async def test_labels_of_a_list_without_any(sqlite_url):
         assert await world.rows(labels) == [(None, None)]
 
 
+async def test_a_resumed_run_takes_todays_labels(sqlite_url):
+    """The roster of the last attempt counts, also for a person that an earlier attempt has read."""
+    async with world_on(sqlite_url) as world:
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x", ref="R-1", cohort="Ward 3"))
+        attempt = await world.begin()
+        await attempt.store.drafts([person_named("a", "R-2", "Ward 4")], pass_number=1)
+        await attempt.publish()
+        assert await world.rows("SELECT local_ref, cohort FROM person") == [("R-2", "Ward 4")]
+
+
 async def test_a_series_of_failures(sqlite_url):
     """It keeps its beginning and counts its runs, and ends with a read."""
     series = []
@@ -128,5 +139,8 @@ async def test_a_series_of_failures(sqlite_url):
             await world.publish(mine, read(world, "b"), limits=ANY)
             world.fake.advance(86_400)
             failures = await world.database.read(list_failures)
-            series += [(one.runs, (world.fake.now() - one.first_at).days) for one in failures]
-    assert series == [(1, 1), (2, 2), (1, 1)]
+            series += [
+                (one.runs, *((world.fake.now() - at).days for at in (one.first_at, one.last_at)))
+                for one in failures
+            ]
+    assert series == [(1, 1, 1), (2, 2, 1), (1, 1, 1)]

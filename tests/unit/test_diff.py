@@ -129,5 +129,9 @@ def test_an_end_that_passes_between_both_reads():
     assert len({ids_digest(PRIVACY, read, START) for read in turned}) == 1, "in any order"
     other = structs.replace(waiting, read=structs.replace(kept, digest=b"3" * 16))
     assert confirmed(PRIVACY, other, second, Confirm.REMOVALS).records == second.records
+    over = as_columns({"privacy_level": "Hard", "restricted_to": START}, PRIVACY)
+    ended = structs.replace(second, records=(structs.replace(record, columns=over),))
+    with pytest.raises(UnstableError):  # the same restriction, no longer in effect
+        confirmed(PRIVACY, waiting, ended, Confirm.REMOVALS)
     with pytest.raises(UnstableError):  # the same restrictions, with another content
         confirmed(PRIVACY, other, second, Confirm.CHANGES)

@@ -60,6 +60,7 @@ def test_checksum_agrees_with_the_rule_written_out(digits):
         ("01410012345", True),
         ("31520012345", True),
         ("00410012345", False),  # no day
+        ("01530012345", False),  # no month
         ("01400012345", False),  # no month
         ("01120012345", False),  # fødselsnummer
         ("41120012345", False),  # D-number
