@@ -81,4 +81,4 @@ def service_of(base_url: str) -> str:
             return name.removesuffix("-internet")
     # The scheme is left out: plain HTTP is possible only on loopback.
     port = f":{address.port}" if address.port else ""
-    return f"{address.hostname}{port}{address.path.rstrip('/')}"
+    return f"{address.hostname}{port}{address.path}"

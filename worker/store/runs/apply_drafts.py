@@ -221,9 +221,7 @@ def _departed_rows(new: NewPublication) -> Query:
 
 def _relabelled_rows(new: NewPublication) -> Query:
     rows = _feed_rows("relabel", sa.null(), sa.null(), person.c.person_id)
-    return rows.join_from(person, draft, has_draft(new)).where(
-        person.c.first_no != new.number, _is_relabelled()
-    )
+    return rows.join_from(person, draft, has_draft(new)).where(_is_relabelled())
 
 
 def _is_relabelled() -> sa.ColumnElement[bool]:

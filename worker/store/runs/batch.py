@@ -19,7 +19,7 @@ from worker.core.model import AreaFailure, AreaRead, CompleteArea, Person, Perso
 from worker.core.run import RunHandle
 from worker.core.value import Value
 from worker.store.derived import derived_columns
-from worker.store.runs.drafts import StoredPerson, find_holders, find_persons, open_versions
+from worker.store.runs.drafts import StoredPerson, find_open_ids, find_persons, open_versions
 from worker.store.runs.write_drafts import (
     count_drift,
     replace_changes,
@@ -158,17 +158,13 @@ class _Batch(Value, frozen=True, kw_only=True):
             for person_id, changes in first_changes.items()
         }
         new_ids = sorted(set[str]().union(*new.values()))
-        # A restriction id that belongs to another person suggests a mix-up, so it needs a second
-        # read.
-        holders = await find_holders(self.connection, area, new_ids)
-        taken = {
-            person_id: frozenset(key for key in keys if holders.get(key, frozenset()) - {person_id})
-            for person_id, keys in new.items()
-        }
+        # A restriction id that another person has suggests a mix-up, so it needs a second read. An
+        # insert means that this person has no open version of it.
+        taken = await find_open_ids(self.connection, area, new_ids)
         return frozenset(
             person_id
             for person_id, changes in first_changes.items()
-            if needs_second_read(changes, self.confirm, taken[person_id])
+            if needs_second_read(changes, self.confirm, taken & new[person_id])
         )
 
     def _change_row(

@@ -188,27 +188,22 @@ def _open_versions(dialect: str, area: str) -> sa.Select[Any]:
     return sa.select(*versions).where(is_requested, versions.closed_no.is_(None))
 
 
-async def find_holders(
+async def find_open_ids(
     connection: AsyncConnection, area: ResourceArea, restriction_ids: Sequence[str]
-) -> Mapping[str, frozenset[int]]:
-    """The persons with an open restriction in the published state, by the restriction's id."""
-    holders: dict[str, set[int]] = defaultdict(set)
-    if restriction_ids:
-        rows = await connection.execute(
-            _holders(connection.dialect.name, area.name), {"restriction_ids": restriction_ids}
-        )
-        for restriction_id, person_id in rows.all():
-            holders[restriction_id].add(person_id)
-    return {restriction_id: frozenset(persons) for restriction_id, persons in holders.items()}
+) -> frozenset[str]:
+    """The requested restriction ids that are open in the published state, of any person."""
+    if not restriction_ids:
+        return frozenset()
+    statement = _open_ids(connection.dialect.name, area.name)
+    rows = await connection.execute(statement, {"restriction_ids": restriction_ids})
+    return frozenset(rows.scalars())
 
 
 @cache
-def _holders(dialect: str, area: str) -> sa.Select[Any]:
+def _open_ids(dialect: str, area: str) -> sa.Select[Any]:
     versions = VERSIONS[area].c
     is_requested = is_any_of(dialect, versions.restriction_id, "restriction_ids")
-    return sa.select(versions.restriction_id, versions.person_id).where(
-        is_requested, versions.closed_no.is_(None)
-    )
+    return sa.select(versions.restriction_id).where(is_requested, versions.closed_no.is_(None))
 
 
 async def count_due(connection: AsyncConnection, run_id: int, pass_: Pass) -> int:

@@ -172,7 +172,7 @@ def count_joined(new: NewPublication) -> Query:
         select(_COHORT, func.count().label("joined"))
         .join_from(person, draft, draft.c.person_id == person.c.person_id)
         # `mark_returned_persons` has set `is_new` for returned persons.
-        .where(draft.c.run_id == new.run_id, draft.c.is_new, person.c.departed_no.is_(None))
+        .where(draft.c.run_id == new.run_id, draft.c.is_new)
         .group_by(_COHORT)
     )
 
