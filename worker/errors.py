@@ -206,11 +206,11 @@ class HostNameError(TransientError):
     """The host name cannot be resolved. This cannot be caused by one person."""
 
 
-class NotAskedError(AreaError):
+class NotRequestedError(AreaError):
     """No request was sent: the area was given up, or this person's ``Retry-After`` is running."""
 
     def __init__(self, message: str, kind: FailureKind) -> None:
-        super().__init__(f"not asked: {message}")
+        super().__init__(f"not requested: {message}")
         self.kind = kind
 
 

@@ -55,7 +55,7 @@ async def learn(app: App) -> dict[str, Proposal]:
         async with app.reader(app.pace(), attempts_max=2) as reader:
             for person in persons:
                 for area in answers if size <= _BYTES_MAX else ():
-                    answers[area].append(await reader.ask(person, area.name))
+                    answers[area].append(await reader.first_response(person, area.name))
                     size += len(answers[area][-1].body)
         proposals = {
             area.name: learned(area, contract[area.name], responses)

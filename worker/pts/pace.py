@@ -28,12 +28,12 @@ _REFUSALS: Final = frozenset({429, 503})
 _log = structlog.get_logger(__name__)
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     """The part of a response that affects the rate.
 
     Attributes:
         is_refused: whether PTS refused the request because of its load.
-        until_s: end of the pause that PTS asked for.
+        until_s: end of the wait that PTS asked for. Minus infinity if there is none to obey.
     """
 
     person_key: str
@@ -68,8 +68,8 @@ class Pace:
         self._next_s = self._paused_until_s = self._changed_s = -math.inf
         self._waiting_since_s = math.inf
         self._paused_s = 0.0
-        self._answers: deque[_Answer] = deque(maxlen=REFUSALS_WINDOW)
-        self._responses_left = 0
+        self._responses: deque[_Response] = deque(maxlen=REFUSALS_WINDOW)
+        self._responses_since_halving = REFUSALS_WINDOW
 
     async def wait(self) -> None:
         """Wait until the next request may be sent. The caller has locked ``turn``."""
@@ -77,9 +77,10 @@ class Pace:
             await self._runtime.sleep(wait_s)
 
     def _earliest_s(self) -> float:
-        apart_s = 1.0 / self.rate
+        interval_s = 1.0 / self.rate
         # At a low rate there is no burst: two requests in a row would exceed the ceiling.
-        return max(self._paused_until_s, self._next_s - max(0.0, _BURST_S - apart_s))
+        early_s = max(0.0, _BURST_S - interval_s)
+        return max(self._paused_until_s, self._next_s - early_s)
 
     def sent(self) -> None:
         """Take a token for a request that is sent now."""
@@ -96,11 +97,10 @@ class Pace:
                 would slow down the whole run.
         """
         now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
-        is_obeyed = self._is_obeyed(now_s, retry_after_s)
-        until_s = now_s + retry_after_s if is_obeyed else -math.inf
-        self._answers.append(_Answer(person_key, is_refused, until_s))
-        self._responses_left -= 1
-        if is_obeyed:
+        until_s = self._add_wait(now_s, retry_after_s)
+        self._responses.append(_Response(person_key, is_refused, until_s))
+        self._responses_since_halving += 1
+        if until_s > -math.inf:
             self._pause(now_s)
         if is_refused:
             self._slow_down(now_s)
@@ -108,36 +108,40 @@ class Pace:
         elif self.rate < self._ceiling and now_s - self._changed_s >= CLEAN_S:
             self.rate, self._changed_s = min(self._ceiling, 1.5 * self.rate), now_s
 
-    def _is_obeyed(self, now_s: float, retry_after_s: float) -> bool:
+    def _add_wait(self, now_s: float, retry_after_s: float) -> float:
+        """Add a wait to those before it. Returns its end, or minus infinity if it is not obeyed."""
         # Waits add up until a response has none. Otherwise short ones could pause a run forever.
-        if not retry_after_s:
-            self._waiting_since_s = math.inf
-            return False
-        self._waiting_since_s = min(self._waiting_since_s, now_s)
-        return now_s + retry_after_s - self._waiting_since_s <= self._wait_s_max
+        self._waiting_since_s = min(self._waiting_since_s, now_s) if retry_after_s else math.inf
+        until_s = now_s + retry_after_s
+        is_short_enough = until_s - self._waiting_since_s <= self._wait_s_max
+        return until_s if retry_after_s and is_short_enough else -math.inf
 
     def _pause(self, now_s: float) -> None:
-        pauses = [
-            answer for answer in tuple(self._answers)[-WAITS_WINDOW:] if answer.until_s > -math.inf
-        ]
-        until_s = max(answer.until_s for answer in pauses)
-        more_s = until_s - max(now_s, self._paused_until_s)
-        # A wait for one person must not delay the others. A shorter wait does not end a pause.
-        if _are_few(pauses) or more_s <= 0:
+        """Pause all requests, if the latest responses for several persons ask for a wait."""
+        latest = tuple(self._responses)[-WAITS_WINDOW:]
+        # A wait for one person must not delay the others.
+        waits = [response for response in latest if response.until_s > -math.inf]
+        if _count_persons(waits) < PERSONS_MIN:
+            return
+        until_s = max(response.until_s for response in waits)
+        added_s = until_s - max(now_s, self._paused_until_s)
+        # A shorter wait does not end a pause.
+        if added_s <= 0:
             return
         if self._paused_until_s <= now_s:
             _log.info("pts.pause", until=self._time_of(until_s).isoformat(timespec="seconds"))
         self._paused_until_s = until_s
-        self._paused_s += more_s
+        self._paused_s += added_s
 
     def _slow_down(self, now_s: float) -> None:
+        """Halve the rate, if PTS refused several persons since the last time."""
+        refusals = [response for response in self._responses if response.is_refused]
         # Earlier refusals are no evidence about the current rate. Without a full window of new
         # responses, two seconds of 503 would end at the minimum rate.
-        if self._responses_left > 0 or _are_few(
-            answer for answer in self._answers if answer.is_refused
-        ):
+        is_new_window = self._responses_since_halving >= REFUSALS_WINDOW
+        if not is_new_window or _count_persons(refusals) < PERSONS_MIN:
             return
-        self._responses_left = REFUSALS_WINDOW
+        self._responses_since_halving = 0
         # At one request per second, 20,000 requests still finish overnight.
         before, self.rate = self.rate, max(self.rate / 2, min(1.0, self._ceiling))
         self._lowest_rate, self._changed_s = min(self._lowest_rate, self.rate), now_s
@@ -183,6 +187,6 @@ class Pace:
         return instant_after(self._runtime.now(), at_s - self._runtime.monotonic())
 
 
-def _are_few(answers: Iterable[_Answer]) -> bool:
-    # Counted by person: one person's areas and pages may all be refused for one reason.
-    return len({answer.person_key for answer in answers}) < PERSONS_MIN
+def _count_persons(responses: Iterable[_Response]) -> int:
+    # One person's areas and pages may all be refused for one reason.
+    return len({response.person_key for response in responses})

@@ -34,15 +34,30 @@ class _AreaTemplate(Value, frozen=True, kw_only=True):
     """The parts of a request that depend only on the area, and the decoder of its records.
 
     Attributes:
-        headers: see ``Request``.
+        new_headers: see ``Request``.
         body_parts: the template of the body, split at the places of the identifier.
     """
 
     contract: AreaContract
-    records: RecordReader
+    record_reader: RecordReader
     url: str
-    headers: Callable[[], Mapping[str, str]]
+    new_headers: Callable[[], Mapping[str, str]]
     body_parts: tuple[bytes, ...]
+
+    @classmethod
+    def of(
+        cls, area: ResourceArea, contract: AreaContract, base_url: str, runtime: Runtime
+    ) -> "_AreaTemplate":
+        """The template for an area as the contract declares it."""
+        query = f"?{urlencode(contract.query)}" if contract.query else ""
+        body: bytes = msgspec.json.encode(contract.body)
+        return cls(
+            contract=contract,
+            record_reader=RecordReader(area, contract),
+            url=base_url.rstrip("/") + contract.path + query,
+            new_headers=_header_factory(contract, runtime),
+            body_parts=tuple(body.split(OFF_ID.encode())),
+        )
 
     def body(self, off_id: str, page: PageRequest) -> bytes:
         """The body with the person's identifier, and with the fields that request the page."""
@@ -70,7 +85,7 @@ class PtsReader:
         runtime: Runtime,
     ) -> None:
         self._templates = {
-            area.name: _area_template(area, contract[area.name], base_url, runtime)
+            area.name: _AreaTemplate.of(area, contract[area.name], base_url, runtime)
             for area in areas
         }
         self._client = client
@@ -81,8 +96,8 @@ class PtsReader:
         """Counters of the requests sent."""
         return self._client.counts
 
-    async def ask(self, person: Person, area: str) -> HttpResponse:
-        """Send the first request for a person's area, and return the response unchecked.
+    async def first_response(self, person: Person, area: str) -> HttpResponse:
+        """The response to the first request for a person's area, unchecked.
 
         Raises:
             AreaError, WorkerError: as ``RetryingClient.send``.
@@ -126,7 +141,7 @@ class PtsReader:
         paging = PagingState(contract=template.contract, url=template.url, off_id=off_id)
         request = Request(
             person_key=person.person_key,
-            headers=template.headers,
+            new_headers=template.new_headers,
             url=paging.first.url,
             body=template.body(off_id, paging.first),
         )
@@ -148,7 +163,7 @@ class PtsReader:
             check_area_size(
                 records=paging.record_count + len(answer.items), received_bytes=received_bytes
             )
-            page = template.records.read(answer.items, person)
+            page = template.record_reader.read(answer.items, person)
             pages.append(page)
             # None only at the proven end. Anything unclear raises, so no area is cut short.
             following = paging.next_request(answer, (record.key for record in page.records))
@@ -171,34 +186,20 @@ class PtsReader:
         return CompleteArea(area=area, records=records, proof=proof, drift=drift)
 
 
-def _area_template(
-    area: ResourceArea, contract: AreaContract, base_url: str, runtime: Runtime
-) -> _AreaTemplate:
-    query = f"?{urlencode(contract.query)}" if contract.query else ""
-    body: bytes = msgspec.json.encode(contract.body)
-    return _AreaTemplate(
-        contract=contract,
-        records=RecordReader(area, contract),
-        url=base_url.rstrip("/") + contract.path + query,
-        headers=_headers(contract, runtime),
-        body_parts=tuple(body.split(OFF_ID.encode())),
-    )
-
-
-def _headers(contract: AreaContract, runtime: Runtime) -> Callable[[], Mapping[str, str]]:
+def _header_factory(contract: AreaContract, runtime: Runtime) -> Callable[[], Mapping[str, str]]:
     """Return a factory of headers, with a new id for each attempt if the contract declares one."""
     headers = {**_HEADERS, **{name.lower(): value for name, value in contract.headers.items()}}
     if not any(UUID in value for value in headers.values()):
         return lambda: headers
 
     def with_new_id() -> Mapping[str, str]:
-        new = _new_uuid(runtime)
-        return {name: value.replace(UUID, new) for name, value in headers.items()}
+        new_id = _random_uuid(runtime)
+        return {name: value.replace(UUID, new_id) for name, value in headers.items()}
 
     return with_new_id
 
 
-def _new_uuid(runtime: Runtime) -> str:
+def _random_uuid(runtime: Runtime) -> str:
     """A new id in the form of a random UUID (RFC 9562), which PTS may check."""
     seed = blake2b(runtime.new_id().encode(), digest_size=16).digest()
     return str(uuid.UUID(bytes=seed, version=4))

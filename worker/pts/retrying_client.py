@@ -40,7 +40,7 @@ class Request(msgspec.Struct, kw_only=True):
     """The request for a page of one person's area. The next page changes its URL and body.
 
     Attributes:
-        headers: makes the headers of one attempt, without the authorization.
+        new_headers: makes the headers of one attempt, without the authorization.
         share: the memory budget of the response.
         is_single_use: use a new connection for each attempt, and close it afterwards.
         probe_interval_s: above 0 for a probe, which makes one attempt, and repeats it with a new
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, kw_only=True):
     """
 
     person_key: str
-    headers: Callable[[], Mapping[str, str]]
+    new_headers: Callable[[], Mapping[str, str]]
     url: str
     body: bytes
     share: Share | None = None
@@ -103,28 +103,50 @@ class RetryingClient:
         attempt = 1
         while True:
             try:
-                return await self._attempt(request, is_retry=attempt > 1)
+                response = await self._attempt(request, is_retry=attempt > 1)
             except TransientError as error:
                 self._failed_in_a_row += 1
-                wait_s = self._wait_s(request, attempt, error)
+                wait_s = self._retry_wait_s(request, attempt, error)
                 if wait_s is None:
                     raise
                 _log.debug("pts.retry", reason=error.message, attempt=attempt, wait_s=wait_s)
                 await self._runtime.sleep(wait_s)
                 if self._failed_in_a_row >= _FAILURES_MAX:
                     raise  # other requests failed during the wait: PTS may be down
+            else:
+                if not request.probe_interval_s:  # one canary is no evidence about other persons
+                    self._failed_in_a_row = 0
+                return response
             attempt += 1
 
-    def _wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
+    def _retry_wait_s(self, request: Request, attempt: int, error: TransientError) -> float | None:
         """Seconds before the next attempt. None if there is no retry."""
         # Waiting would block this reader. A later pass reads the person again.
-        is_late = isinstance(error, LateError) or error.retry_after_s > _RETRY_AFTER_S_MAX
-        if is_late or request.probe_interval_s or self._failed_in_a_row >= _FAILURES_MAX:
+        is_too_long = isinstance(error, LateError) or error.retry_after_s > _RETRY_AFTER_S_MAX
+        if is_too_long or request.probe_interval_s or self._failed_in_a_row >= _FAILURES_MAX:
             return None
         jitter = self._runtime.uniform()
         return wait_before_retry(self._policy, attempt, error.retry_after_s, jitter)
 
     async def _attempt(self, request: Request, *, is_retry: bool) -> HttpResponse:
+        """Make one attempt, and report its response to the pace.
+
+        Raises:
+            TransientError: a retry may help.
+        """
+        response = await self._send_authorized(request, is_retry=is_retry)
+        status, wait_s = response.status, self._requested_wait_s(response)
+        self._pace.answered(
+            request.person_key, status=status, retry_after_s=wait_s, is_retry=is_retry
+        )
+        if is_transient(status):
+            suffix = f", Retry-After {wait_s:.0f} s" if wait_s else ""
+            error = TransientError(f"status {status}{suffix}", status=status)
+            error.retry_after_s = wait_s
+            raise error
+        return response
+
+    async def _send_authorized(self, request: Request, *, is_retry: bool) -> HttpResponse:
         """Send the request. Repeat it at once while a new authorization can help."""
         refusals = 0
         while True:
@@ -134,7 +156,6 @@ class RetryingClient:
             request.attempts += 1
             response = await self._post(request, token, connection)
             if not is_denial(response.status):
-                self._report_to_pace(request, response, is_retry=is_retry)
                 return response
             refusals += 1
             if refusal := self._authorizer.refusal(token, response, refusals):
@@ -172,7 +193,7 @@ class RetryingClient:
         authorization = self._authorizer.headers("POST", request.url, token)
         response = await self._transport.post(
             request.url,
-            headers={**request.headers(), **authorization},
+            headers={**request.new_headers(), **authorization},
             body=request.body,
             connection=connection,
             share=request.share,
@@ -180,26 +201,10 @@ class RetryingClient:
         self._authorizer.learn(request.url, response)
         return response
 
-    def _report_to_pace(self, request: Request, response: HttpResponse, *, is_retry: bool) -> None:
-        """Report a response to the pace.
-
-        Raises:
-            TransientError: the attempt failed.
-        """
-        status, is_failed = response.status, is_transient(response.status)
+    def _requested_wait_s(self, response: HttpResponse) -> float:
+        """Seconds that PTS asks to wait (``Retry-After``). 0 if it does not."""
         # Retry-After of a success or a rejection is no reason to wait.
+        if not is_transient(response.status):
+            return 0.0
         header, date = response.header("retry-after"), response.header("date")
-        requested_s = (
-            parse_retry_after(header, self._runtime.now(), date=date) if is_failed else None
-        )
-        wait_s = requested_s or 0.0
-        self._pace.answered(
-            request.person_key, status=status, retry_after_s=wait_s, is_retry=is_retry
-        )
-        if is_failed:
-            suffix = f", Retry-After {wait_s:.0f} s" if wait_s else ""
-            error = TransientError(f"status {status}{suffix}", status=status)
-            error.retry_after_s = wait_s
-            raise error
-        if not request.probe_interval_s:  # one canary is no evidence about other persons
-            self._failed_in_a_row = 0
+        return parse_retry_after(header, self._runtime.now(), date=date) or 0.0

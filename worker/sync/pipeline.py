@@ -24,7 +24,7 @@ from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead, RunKind
 from worker.core.retry import instant_after
 from worker.core.run import PASSES, Pass, RunProgress
-from worker.errors import AreaError, LeaseLostError, NotAskedError, StoppedError, WorkerError
+from worker.errors import AreaError, LeaseLostError, NotRequestedError, StoppedError, WorkerError
 from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
 from worker.sync.producer import PersonTask, Producer
@@ -167,7 +167,7 @@ class Pipeline:
         """The read of an area, or its failure. None if the failure of an earlier pass remains."""
         try:
             return await self._read_area(task, name, pass_)
-        except NotAskedError as error:
+        except NotRequestedError as error:
             return None if name in task.gaps else self._failure(name, error)
         except AreaError as error:
             failure = self._failure(name, error)

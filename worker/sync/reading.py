@@ -15,7 +15,7 @@ from worker.core.breaker import GLOBAL_ERRORS, Breaker, State
 from worker.core.model import CompleteArea, Person
 from worker.core.run import RunProgress
 from worker.core.verdict import verdict
-from worker.errors import AreaError, NotAskedError, WorkerError
+from worker.errors import AreaError, NotRequestedError, WorkerError
 from worker.ports import Runtime
 from worker.pts.pace import Pace
 from worker.pts.reader import PtsReader
@@ -65,7 +65,7 @@ class AreaReader:
             is_second_read: use a new connection.
 
         Raises:
-            NotAskedError: the area is given up, or skipped until a later pass.
+            NotRequestedError: the area is given up, or skipped until a later pass.
             AreaError: the read failed.
             WorkerError: the installation has an error.
         """
@@ -88,7 +88,7 @@ class AreaReader:
             await self._changed.wait()
         if breaker.state is not State.CLOSED:
             error = breaker.errors[-1]
-            raise NotAskedError(error.message, error.kind)
+            raise NotRequestedError(error.message, error.kind)
 
     async def _read(
         self,
