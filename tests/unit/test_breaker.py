@@ -1,6 +1,5 @@
 """The circuit breaker of an area: when it opens, who is probed, when it closes or gives up."""
 
-import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -339,7 +338,6 @@ def test_progress_and_log_have_reason_and_hint(error: AreaError, words: str):
         runtime=runtime,
         progress=RunProgress(),
         breakers={failing.area: failing},
-        wait_s_max=math.inf,
     )
     assert reader.slowness() == ""
     with capture_logs() as logs:

@@ -26,7 +26,7 @@ from worker.core.model import Person, RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.core.run import add_place
 from worker.core.times import format_duration
-from worker.core.verdict import verdict_of
+from worker.core.verdict import error_of_only_request
 from worker.errors import AreaError, ConfigurationError, ExitCode, UnavailableError, WorkerError
 from worker.helseid.client import Discovery, HelseIdClient
 from worker.helseid.refusals import CLOCK_HINT, clock_problem
@@ -211,11 +211,11 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
             try:
                 read = await reader.read(person, area.name)
             except AreaError as error:
-                verdict = verdict_of(error)
-                verdict.message = f"{area.name} at {app.base_url()}: {error.message}"
-                if verdict.exit_code == ExitCode.DATA_CONTRACT:
-                    verdict.hint = error.hint or _DECLARED_HINT
-                raise verdict from None
+                final = error_of_only_request(error)
+                final.message = f"{area.name} at {app.base_url()}: {error.message}"
+                if final.exit_code == ExitCode.DATA_CONTRACT:
+                    final.hint = error.hint or _DECLARED_HINT
+                raise final from None
             counts[area.name] = len(read.records)
             # A declared column without any value suggests a wrong path in the contract.
             declared = app.contract()[area.name].columns

@@ -18,7 +18,7 @@ from worker.core.contract import HEADER, AreaContract
 from worker.core.display import counted, listed
 from worker.core.model import Person, RosterLineError
 from worker.core.paths import without_indexes
-from worker.core.verdict import verdict_of
+from worker.core.verdict import error_of_only_request
 from worker.errors import AreaError, FailureKind, RosterError, UsageError
 from worker.http.response import HttpResponse
 from worker.pts.reader import PtsReader
@@ -68,7 +68,7 @@ async def learn(app: App) -> dict[str, Proposal]:
             for name in proposed:
                 await _prove(reader, persons, name, proposals[name])
     except AreaError as error:
-        raise verdict_of(error) from None
+        raise error_of_only_request(error) from None
     return proposals
 
 

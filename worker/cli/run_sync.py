@@ -144,7 +144,6 @@ def _area_reader(
         runtime=app.runtime,
         progress=progress,
         breakers=breakers,
-        wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
     )
 
 

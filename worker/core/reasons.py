@@ -12,7 +12,7 @@ _MISTYPED: Final = {
     True: "the intended person departs",
     False: "the wrong person was read",
 }
-"""The consequence of a mistyped identifier, by whether the run judges departures."""
+"""The consequence of a mistyped identifier, by whether the run is a published sync."""
 
 
 def kinds_of(failures: Iterable[FailureCount]) -> Counter[FailureKind]:
@@ -28,14 +28,14 @@ def failure_reasons(
     failures: Sequence[FailureCount],
     given_up: Iterable[str],
     *,
-    judges_departures: bool,
+    is_published_sync: bool,
 ) -> Iterator[str]:
     """The reasons for gaps in a run.
 
     Args:
         failures: the most frequent first.
         given_up: areas in which no request succeeded.
-        judges_departures: whether the run is a published full run, which would mark missing persons
+        is_published_sync: whether the run is a published full run, which would mark missing persons
             as departed.
     """
     if progress.roster_faults:
@@ -43,7 +43,7 @@ def failure_reasons(
         departed = "; no person was marked as departed, because the missing ones may be among them"
         yield (
             f"{lines} of the roster could not be read; first error in {progress.first_roster_fault}"
-            f"{departed if judges_departures else ''}"
+            f"{departed if is_published_sync else ''}"
         )
     if failures:
         kinds = sorted(kinds_of(failures).items())
@@ -60,7 +60,7 @@ def failure_reasons(
 
 
 def roster_warnings(
-    progress: RunProgress, unknown_columns: Sequence[str], *, judges_departures: bool
+    progress: RunProgress, unknown_columns: Sequence[str], *, is_published_sync: bool
 ) -> Iterator[str]:
     """Warnings about a roster, including one without roster errors."""
     if unknown_columns:
@@ -72,7 +72,7 @@ def roster_warnings(
         yield (
             f"{counted(wrong, 'identifier')} of the roster with wrong check digits "
             f"({', '.join(progress.first_checksum_warnings)}): they were sent to PTS; if one "
-            f"is mistyped, {_MISTYPED[judges_departures]}"
+            f"is mistyped, {_MISTYPED[is_published_sync]}"
         )
     if other := progress.other_cohorts:
         yield (

@@ -16,38 +16,38 @@ from worker.errors import (
 )
 
 
-class _Verdict(NamedTuple):
+class _Template(NamedTuple):
     """The error for one kind of failure. ``{reason}`` in the message is the count and reason."""
 
-    error: type[WorkerError]
+    error_type: type[WorkerError]
     message: str
     hint: str
 
     def error_of(self, reason: str, *, hint: str = "") -> WorkerError:
-        return self.error(self.message.format(reason=reason), hint=hint or self.hint)
+        return self.error_type(self.message.format(reason=reason), hint=hint or self.hint)
 
 
-_UNAVAILABLE: Final = _Verdict(
+_UNAVAILABLE: Final = _Template(
     UnavailableError,
     "PTS is unavailable: no request succeeds ({reason})",
     "run it again later to continue; `pts-worker doctor --probe` checks api.base_url, the "
     "network and PTS",
 )
-_NOT_DECLARED: Final = _Verdict(
+_NOT_DECLARED: Final = _Template(
     DataContractError,
     "PTS answers in a shape that is not declared ({reason})",
     "see `pts-worker failures list`; `pts-worker contract learn` proposes what to declare",
 )
-_VERDICTS: Final[Mapping[FailureKind, _Verdict]] = {
+_TEMPLATES: Final[Mapping[FailureKind, _Template]] = {
     FailureKind.TRANSIENT: _UNAVAILABLE,
-    FailureKind.REFUSED: _Verdict(
+    FailureKind.REFUSED: _Template(
         RefusedError,
         "PTS denies this client: all requests are refused ({reason})",
         "compare helseid.scope and the organisation numbers with the client in HelseID "
         "self-service, and this machine's clock with NTP; `pts-worker doctor --probe` shows each "
         "step",
     ),
-    FailureKind.REJECTED: _Verdict(
+    FailureKind.REJECTED: _Template(
         DataContractError,
         "PTS rejects every request ({reason})",
         "check api.base_url with `pts-worker doctor --probe`, and the path and the body that the "
@@ -76,8 +76,8 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
             hint="run again after that time; it continues within sync.continue_within",
         )
     # With kinds that contradict each other, a later attempt is the only safe advice.
-    last, verdicts = errors[-1], {_VERDICTS[error.kind] for error in errors}
-    if len(verdicts) > 1:
+    last, templates = errors[-1], {_TEMPLATES[error.kind] for error in errors}
+    if len(templates) > 1:
         kinds = sorted(Counter(error.kind for error in errors).items())
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
         return _UNAVAILABLE.error_of(f"{counts}; the last with: {last.message}")
@@ -86,10 +86,10 @@ def verdict(errors: Sequence[WorkerError], *, wait_s_max: float, now: datetime) 
         return last
     counts = f"{len(errors)} person-areas in a row"
     reason = f"{counts}, the last with: {last.message}"
-    return _VERDICTS[last.kind].error_of(reason, hint=last.hint)
+    return _TEMPLATES[last.kind].error_of(reason, hint=last.hint)
 
 
-def verdict_of(error: AreaError) -> WorkerError:
+def error_of_only_request(error: AreaError) -> WorkerError:
     """The error that ends a command after its only request failed."""
-    matching = _VERDICTS[error.kind]
-    return matching.error(f"PTS: {error.message}", hint=error.hint or matching.hint)
+    template = _TEMPLATES[error.kind]
+    return template.error_type(f"PTS: {error.message}", hint=error.hint or template.hint)

@@ -39,8 +39,8 @@ _FLUSH_S: Final = 2.0
 """Maximum age of a partial batch before it is written, so that a kill loses little."""
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
-_CONTINUES: Final = "the next `pts-worker sync` continues"
-_BEGINS_AGAIN: Final = "start the backfill again: nothing was kept or published"
+_SYNC_HINT: Final = "the next `pts-worker sync` continues"
+_BACKFILL_HINT: Final = "start the backfill again: nothing was kept or published"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +49,7 @@ class Pipeline:
 
     Attributes:
         stop: set to stop the run (SIGTERM, SIGINT).
+        _error: why the run ends early, if it does.
         _last_unfinished_s: when the last read that needs a later pass was written. Initially the
             start of this attempt, because an earlier attempt may have ended just before.
     """
@@ -60,10 +61,10 @@ class Pipeline:
     runtime: Runtime
     progress: RunProgress
     stop: anyio.Event
-    _ending: WorkerError | None = None
+    _error: WorkerError | None = None
     _last_unfinished_s: float = 0.0
-    _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _producer_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _reader_scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> None:
         """Read and write all persons.
@@ -73,24 +74,24 @@ class Pipeline:
         """
         self._last_unfinished_s = self.runtime.monotonic()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._run_task, self._keep_lease)
-            group.start_soon(self._watch)
+            group.start_soon(self._run_task, self._renew_lease)
+            group.start_soon(self._watch_for_stop)
             for area in self.reader.breakers:
                 group.start_soon(self._run_task, self.reader.probe, area)
             await self._run_task(self._passes)
             # The tasks for the lease, the probes and the stop signal never end by themselves.
             group.cancel_scope.cancel()
-        if self._ending is not None:
-            raise self._ending
+        if self._error is not None:
+            raise self._error
 
     async def _run_task(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task. The first error ends the run, but a lost lease replaces any other error."""
         try:
             await task(*args)
         except WorkerError as error:
-            if self._ending is None or isinstance(error, LeaseLostError):
-                self._ending = error
-            self._reading.cancel()
+            if self._error is None or isinstance(error, LeaseLostError):
+                self._error = error
+            self._reader_scope.cancel()
 
     # --- passes ---
 
@@ -100,7 +101,7 @@ class Pipeline:
             pass_ = self._new_pass(number)
             persons = await self.store.count_due(pass_)
             # A later pass only confirms first reads and repeats failed ones.
-            if self._ending is not None or not persons:
+            if self._error is not None or not persons:
                 return
             run_id = self.store.handle.run_id
             log.info("run.pass_started", run=run_id, number=number, persons=persons)
@@ -112,11 +113,11 @@ class Pipeline:
             number=number,
             pass_no=self.store.handle.pass_no(number),
             areas=self.reader.areas,
-            begins_at=self.runtime.now() + timedelta(seconds=self._wait_s()),
+            begins_at=self.runtime.now() + timedelta(seconds=self._wait_before_pass_s()),
             outages=frozenset(breaker.area for breaker in breakers if breaker.had_outage),
         )
 
-    def _wait_s(self) -> float:
+    def _wait_before_pass_s(self) -> float:
         """Seconds until the next pass may start (``sync.confirm_after``)."""
         due_s = self._last_unfinished_s + self.settings.confirm_after.total_seconds()
         return max(0.0, due_s - self.runtime.monotonic())
@@ -131,20 +132,20 @@ class Pipeline:
                 await self._read(reads_in, pass_)
 
     async def _read(self, reads: MemoryObjectSendStream[PersonRead], pass_: Pass) -> None:
-        count = self.settings.concurrency
-        tasks_in, tasks = anyio.create_memory_object_stream[PersonTask](count)
-        with anyio.CancelScope() as self._reading, tasks:
+        concurrency = self.settings.concurrency
+        tasks_in, tasks = anyio.create_memory_object_stream[PersonTask](concurrency)
+        with anyio.CancelScope() as self._reader_scope, tasks:
             async with anyio.create_task_group() as readers:
                 readers.start_soon(self._run_task, self._feed, tasks_in, pass_)
-                for _ in range(count):
+                for _ in range(concurrency):
                     readers.start_soon(self._run_task, self._read_persons, tasks, reads, pass_)
-            if self._ending is None:
+            if self._error is None:
                 await self.reader.end_pass()
 
     async def _feed(self, tasks: MemoryObjectSendStream[PersonTask], pass_: Pass) -> None:
-        with anyio.CancelScope() as self._feeding, tasks:
+        with anyio.CancelScope() as self._producer_scope, tasks:
             if pass_.number > 1:
-                await self.runtime.sleep(self._wait_s())
+                await self.runtime.sleep(self._wait_before_pass_s())
             await self.producer.feed(tasks, pass_)
 
     # --- readers ---
@@ -156,25 +157,27 @@ class Pipeline:
         pass_: Pass,
     ) -> None:
         async for task in tasks:
-            outcomes = [await self._outcome(task, area, pass_) for area in task.areas]
-            areas = tuple(outcome for outcome in outcomes if outcome is not None)
+            reads_or_failures = [
+                await self._read_or_failure(task, area, pass_) for area in task.areas
+            ]
+            areas = tuple(read for read in reads_or_failures if read is not None)
             if areas:
                 await reads.send(PersonRead(person=task.person, areas=areas))
             else:  # nothing to write, so the writer would never remove the task
                 del self.producer.pending[task.person.person_key]
 
-    async def _outcome(self, task: PersonTask, name: str, pass_: Pass) -> AreaRead | None:
+    async def _read_or_failure(self, task: PersonTask, area: str, pass_: Pass) -> AreaRead | None:
         """The read of an area, or its failure. None if the failure of an earlier pass remains."""
         try:
-            return await self._read_area(task, name, pass_)
+            return await self._read_area(task, area, pass_)
         except NotRequestedError as error:
-            return None if name in task.gaps else self._failure(name, error)
+            return None if area in task.gaps else self._failure(area, error)
         except AreaError as error:
-            failure = self._failure(name, error)
+            failure = self._failure(area, error)
             log.warning(
                 "area.unread",
                 person=short_key(task.person.person_key) or "(plain)",
-                area=name,
+                area=area,
                 kind=failure.kind.value,
                 status=failure.status,
                 reason=failure.reason,
@@ -183,23 +186,23 @@ class Pipeline:
             )
             return failure
 
-    async def _read_area(self, task: PersonTask, name: str, pass_: Pass) -> CompleteArea:
+    async def _read_area(self, task: PersonTask, area: str, pass_: Pass) -> CompleteArea:
         """Read an area. The proof of a second read covers both reads."""
-        first = task.areas[name].first
+        first = task.areas[area].first
         read = await self.reader.read(
             task.person,
-            name,
+            area,
             is_first_pass=pass_.number == 1,
             is_second_read=first is not None,
         )
         if first is None:
             return read
-        return confirmed(area_named(name), first, read, Confirm(self.settings.confirm))
+        return confirmed(area_named(area), first, read, Confirm(self.settings.confirm))
 
-    def _failure(self, name: str, error: AreaError) -> AreaFailure:
+    def _failure(self, area: str, error: AreaError) -> AreaFailure:
         now, wait_s = self.runtime.now(), error.retry_after_s
         return AreaFailure(
-            area=name,
+            area=area,
             kind=error.kind,
             reason=error.message,
             attempts=error.attempts,
@@ -227,19 +230,21 @@ class Pipeline:
             task = self.producer.pending.pop(key)
             failed = {area.area for area in read.areas if isinstance(area, AreaFailure)}
             gaps = failed | (task.gaps - {area.area for area in read.areas})
-            self.progress.persons_with_gaps += bool(gaps) - bool(task.gaps)
+            # An earlier pass has counted a person with gaps. This read replaces that count.
+            self.progress.persons_with_gaps -= bool(task.gaps)
+            self.progress.persons_with_gaps += bool(gaps)
             self.progress.persons_complete += not gaps and key not in waiting
             if gaps or key in waiting:
                 self._last_unfinished_s = self.runtime.monotonic()
 
     # --- the end ---
 
-    async def _keep_lease(self) -> None:
+    async def _renew_lease(self) -> None:
         while True:
             await self.runtime.sleep(self.store.lease.ttl_s / 5)
             await self.store.renew()
 
-    async def _watch(self) -> None:
+    async def _watch_for_stop(self) -> None:
         """Stop the run on request or at its deadline. Reads in flight get a grace period."""
         deadline, is_sync = self.settings.deadline, self.store.handle.kind == RunKind.SYNC
         with anyio.move_on_after(None if deadline is None else deadline.total_seconds()) as limit:
@@ -247,9 +252,9 @@ class Pipeline:
         reason = "stopped at sync.deadline" if limit.cancelled_caught else "stopped on request"
         reason += "; completed reads are kept" if is_sync else ""
         log.info("run.stopping", reason=reason)
-        hint = _CONTINUES if is_sync else _BEGINS_AGAIN
-        self._ending = self._ending or StoppedError(reason, hint=hint)
+        hint = _SYNC_HINT if is_sync else _BACKFILL_HINT
+        self._error = self._error or StoppedError(reason, hint=hint)
         # Stop new tasks first, so that the readers can finish theirs.
-        self._feeding.cancel()
+        self._producer_scope.cancel()
         await self.runtime.sleep(_GRACE_S)
-        self._reading.cancel()
+        self._reader_scope.cancel()

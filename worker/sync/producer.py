@@ -3,9 +3,9 @@
 Each pass streams the roster again, so that no identifier is kept on disk or in memory.
 """
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 from zlib import crc32
 
 import msgspec
@@ -41,6 +41,13 @@ class PersonTask(Value, frozen=True, kw_only=True):
     gaps: frozenset[str] = frozenset()
 
 
+class _Line(NamedTuple):
+    """A line of the roster that is sent to PTS, with its person."""
+
+    entry: RosterEntry
+    person: Person
+
+
 class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
@@ -69,9 +76,8 @@ class Producer(msgspec.Struct, kw_only=True):
         for half in self._halves(pass_):
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    # The second half streams the same lines again: count them once.
-                    if pass_.number == 1 and half != 1:
-                        await self._count(chunk)
+                    if _counts_lines(pass_, half):
+                        await self._count_lines(chunk)
                     for task in await self._tasks(chunk, pass_, half):
                         # Before the send, because a reader may finish before this task runs again.
                         self.pending[task.person.person_key] = task
@@ -101,79 +107,78 @@ class Producer(msgspec.Struct, kw_only=True):
         self, chunk: Sequence[RosterEntry | RosterLineError], pass_: Pass, half: int | None
     ) -> Sequence[PersonTask]:
         """The tasks for the persons of a chunk, or for one half of them."""
-        # Reversed, because the dict below keeps the last entry: the first line of a person counts.
-        entries = [entry for entry in reversed(chunk) if self._is_sent(entry)]
-        sent = [self._person(entry) for entry in entries]
-        pending = {key: task.person for key, task in self.pending.items()}  # before any await
+        lines = [_Line(entry, self._person(entry)) for entry in chunk if self._is_sent(entry)]
+        # Copied before any await, because the writer removes tasks.
+        pending = dict(self.pending)
         persons = [
             person
-            for key, person in {person.person_key: person for person in sent}.items()
-            if key not in pending and half in {None, self._hash(key) % 2}
+            for person in _distinct_persons(lines)
+            if person.person_key not in pending and half in {None, self._hash(person) % 2}
         ]
-        keys = [person.person_key for person in persons]
         drafts = await self.store.drafts(persons, pass_number=pass_.number)
-        selected = await self.store.selected_areas(keys) if pass_.number == 1 else None
-        if selected is None:
-            selected = dict.fromkeys(keys, frozenset(pass_.areas))
-        # A person without an area to read is only counted.
+        selected = await self._selected_areas(persons, pass_)
         all_tasks = [
-            self._task(person, drafts.get(key), pass_, selected[key])
-            for key, person in zip(keys, persons, strict=True)
+            self._task(person, drafts.get(person.person_key), pass_, selected[person.person_key])
+            for person in persons
         ]
         tasks = [task for task in all_tasks if task.areas]
-        if pass_.number == 1 and half != 1:
-            self._count_other_cohorts(entries, sent, pending, drafts)
         if pass_.number == 1:
             self.progress.persons_requested += len(tasks)
             self.progress.persons_skipped += len(all_tasks) - len(tasks)
-        return sorted(tasks, key=lambda task: self._hash(task.person.person_key))
+        if _counts_lines(pass_, half):
+            self._count_other_cohorts(lines, self._earlier_cohorts(pending, drafts))
+        return sorted(tasks, key=lambda task: self._hash(task.person))
 
-    def _hash(self, person_key: str) -> int:
+    async def _selected_areas(
+        self, persons: Sequence[Person], pass_: Pass
+    ) -> Mapping[str, Collection[str]]:
+        """The areas that this run may read, by person key. Later passes repeat only its reads."""
+        keys = [person.person_key for person in persons]
+        selected = await self.store.selected_areas(keys) if pass_.number == 1 else None
+        return dict.fromkeys(keys, pass_.areas) if selected is None else selected
+
+    def _hash(self, person: Person) -> int:
         """The sort key of a person, which is different in each attempt."""
         handle = self.store.handle
-        return crc32(f"{handle.run_id} {handle.attempt} {person_key}".encode())
+        return crc32(f"{handle.run_id} {handle.attempt} {person.person_key}".encode())
 
     def _task(
         self, person: Person, draft: PersonDraft | None, pass_: Pass, selected: Collection[str]
     ) -> PersonTask:
         drafts = {} if draft is None else draft.areas
-        gaps = {area for area, draft in drafts.items() if draft.failure is not None}
+        # The first pass has no gaps, because it reads the failures of an earlier attempt again.
+        gaps = frozenset[str]()
         if pass_.number == 1:
-            # Failures of an earlier attempt are read again, so they are not gaps of this one.
-            gaps.clear()
-            for area, read in drafts.items():
-                if read.is_read:
-                    self.breakers[area].remember(person, read.records)
-        due = {area: draft for area, draft in pass_.due(draft).items() if area in selected}
-        return PersonTask(person=person, areas=due, gaps=frozenset(gaps))
+            self._remember_canary(person, drafts)
+        else:
+            gaps = frozenset(area for area, read in drafts.items() if read.failure is not None)
+        due = {area: read for area, read in pass_.due(draft).items() if area in selected}
+        return PersonTask(person=person, areas=due, gaps=gaps)
+
+    def _remember_canary(self, person: Person, drafts: Mapping[str, AreaDraft]) -> None:
+        for area, read in drafts.items():
+            if read.is_read:
+                self.breakers[area].remember(person, read.records)
 
     # --- roster entries ---
 
-    def _count_other_cohorts(
-        self,
-        entries: Sequence[RosterEntry],
-        sent: Sequence[Person],
-        pending: Mapping[str, Person],
-        drafts: Mapping[str, PersonDraft],
-    ) -> None:
-        """Count the lines that give a person of an earlier line another cohort.
-
-        Args:
-            entries: the lines of a chunk that are sent, from its last line to its first.
-            sent: their persons.
-            pending: persons with a pending task when the chunk was taken. Some may be written by
-                now.
-        """
+    def _earlier_cohorts(
+        self, pending: Mapping[str, PersonTask], drafts: Mapping[str, PersonDraft]
+    ) -> dict[str, str | None]:
+        """The cohort of each person on an earlier line of the roster, by person key."""
         first_no = self.store.handle.pass_no(1)
-        cohorts = {person.person_key: person.cohort for person in sent}
-        cohorts |= {key: draft.cohort for key, draft in drafts.items() if draft.pass_no >= first_no}
-        cohorts |= {key: pending[key].cohort for key in cohorts.keys() & pending.keys()}
-        for entry, person in zip(reversed(entries), reversed(sent), strict=True):
-            if person.cohort != cohorts[person.person_key]:
-                self.progress.other_cohorts += 1
-                add_place(self.progress.first_other_cohorts, entry.where)
+        read = {key: draft.cohort for key, draft in drafts.items() if draft.pass_no >= first_no}
+        return read | {key: task.person.cohort for key, task in pending.items()}
 
-    async def _count(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
+    def _count_other_cohorts(self, lines: Sequence[_Line], cohorts: dict[str, str | None]) -> None:
+        """Count the lines that give a person of an earlier line another cohort."""
+        for line in lines:
+            cohort = line.person.cohort
+            if cohort != cohorts.setdefault(line.person.person_key, cohort):
+                self.progress.other_cohorts += 1
+                add_place(self.progress.first_other_cohorts, line.entry.where)
+
+    async def _count_lines(self, chunk: Sequence[RosterEntry | RosterLineError]) -> None:
         """Count the lines of the roster, and mark persons with an identifier that is not sent."""
         not_sent: set[str] = set()
         for entry in chunk:
@@ -222,3 +227,16 @@ class Producer(msgspec.Struct, kw_only=True):
             local_ref=local_ref,
             cohort=cohort,
         )
+
+
+def _distinct_persons(lines: Iterable[_Line]) -> Iterable[Person]:
+    """Each person once, as on their first line."""
+    persons: dict[str, Person] = {}
+    for line in lines:
+        persons.setdefault(line.person.person_key, line.person)
+    return persons.values()
+
+
+def _counts_lines(pass_: Pass, half: int | None) -> bool:
+    """Whether this reading of the roster counts its lines. Later ones stream the same lines."""
+    return pass_.number == 1 and half != 1

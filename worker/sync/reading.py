@@ -29,7 +29,6 @@ class AreaReader:
 
     Attributes:
         breakers: circuit breakers by area.
-        wait_s_max: `sync.retry_after_max`.
     """
 
     pts_reader: PtsReader
@@ -37,14 +36,13 @@ class AreaReader:
     runtime: Runtime
     progress: RunProgress
     breakers: Mapping[str, Breaker]
-    wait_s_max: float
     _next_probe_s: float = 0.0
     _probing: anyio.Lock = field(default_factory=anyio.Lock)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
         for breaker in self.breakers.values():
-            breaker.on_change = self._report
+            breaker.on_change = self._on_change
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -71,19 +69,22 @@ class AreaReader:
         """
         breaker = self.breakers[area]
         while True:
-            await self._admit(breaker, is_first_pass=is_first_pass)
+            await self._wait_until_closed(breaker, is_first_pass=is_first_pass)
             with suppress(*GLOBAL_ERRORS):  # the breakers are open now: wait and retry
                 return await self._read(breaker, person, is_single_use=is_second_read)
 
-    async def _admit(self, breaker: Breaker, *, is_first_pass: bool) -> None:
+    async def _wait_until_closed(self, breaker: Breaker, *, is_first_pass: bool) -> None:
         """Wait until the breaker is closed.
 
         In the first pass, an outage of one area does not delay the other: the area is skipped, and
         the second pass reads it.
+
+        Raises:
+            NotRequestedError: the area is given up, or skipped.
         """
         while breaker.is_open:
-            others = (other.state for other in self.breakers.values())
-            if is_first_pass and breaker.failed_probes and State.CLOSED in others:
+            states = {each.state for each in self.breakers.values()}
+            if is_first_pass and breaker.failed_probes and State.CLOSED in states:
                 break
             await self._changed.wait()
         if breaker.state is not State.CLOSED:
@@ -114,8 +115,9 @@ class AreaReader:
             # The traceback references a response of up to 16 MB, and breakers keep the error.
             error.__context__ = error.__traceback__ = None
             is_global = isinstance(error, GLOBAL_ERRORS)
-            for failed in [*self.breakers.values()] if is_global else [breaker]:
-                failed.fail(person, error, persons=self.progress.persons_requested)
+            affected = [*self.breakers.values()] if is_global else [breaker]
+            for each in affected:
+                each.fail(person, error, persons=self.progress.persons_requested)
             raise
         breaker.succeed(person, len(read.records))
         return read
@@ -141,7 +143,7 @@ class AreaReader:
         """
         breaker = self.breakers[area]
         while breaker.state is not State.GIVEN_UP:
-            await self._until_due(breaker)
+            await self._wait_until_due(breaker)
             # The first probe is sent at once: it may show that only these persons fail.
             if not breaker.failed_probes:
                 await self._probe(breaker)
@@ -155,7 +157,7 @@ class AreaReader:
         if not self.areas:
             raise self._verdict(*self.breakers.values())
 
-    async def _until_due(self, breaker: Breaker) -> None:
+    async def _wait_until_due(self, breaker: Breaker) -> None:
         """Wait until the breaker is open and ``Retry-After`` permits a probe."""
         while not breaker.is_open or breaker.probe_wait_s() > 0:
             # Not under the lock: the wait of one area must not delay the probes of the other.
@@ -174,16 +176,21 @@ class AreaReader:
 
     # --- logs and the summary ---
 
-    def _report(self, breaker: Breaker, before: State) -> None:
+    def _on_change(self, breaker: Breaker, before: State) -> None:
         """Log a change of a breaker's state, and wake the tasks that wait for one."""
+        # Without a failed probe there was no outage: responses with 503 were a rate limit.
+        if breaker.state is State.CLOSED and breaker.failed_probes:
+            self.pace.restore()
+        self._log_change(breaker, before)
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    def _log_change(self, breaker: Breaker, before: State) -> None:
         match breaker.state:
             case State.HALF_OPEN:
                 pass
             case State.CLOSED:
                 log.info("breaker.closed", area=breaker.area)
-                # Without a failed probe there was no outage: responses with 503 were a rate limit.
-                if breaker.failed_probes:
-                    self.pace.restore()
             case State.OPEN if before is State.CLOSED:
                 log.warning(
                     "breaker.opened",
@@ -202,12 +209,10 @@ class AreaReader:
                 log.warning(
                     "breaker.given_up", area=breaker.area, reason=error.message, hint=error.hint
                 )
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
 
     def _verdict(self, *breakers: Breaker) -> WorkerError:
         errors = [error for breaker in breakers for error in breaker.errors]
-        return verdict(errors, wait_s_max=self.wait_s_max, now=self.runtime.now())
+        return verdict(errors, wait_s_max=breakers[0].wait_s_max, now=self.runtime.now())
 
     def _hint(self, breaker: Breaker) -> str:
         """The remedy of the last failure. If it has none, the remedy of all failures together."""

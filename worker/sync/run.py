@@ -18,7 +18,7 @@ from worker.ports import Runtime
 from worker.store.runs.run_store import RunStore
 from worker.sync.pipeline import Pipeline
 
-_VERDICTS: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
+_SERVICE_CODES: Final = frozenset({ExitCode.DATA_CONTRACT, ExitCode.UNAVAILABLE, ExitCode.REFUSED})
 """Exit codes for which PTS or HelseID is the cause."""
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ class Run:
     accept_removals: bool
     runtime: Runtime
     progress: RunProgress
-    _began_at: datetime | None = field(default=None, init=False)
+    _attempt_started_at: datetime | None = field(default=None, init=False)
     _slowed: tuple[str, ...] = field(default=(), init=False)
     _given_up: tuple[str, ...] = field(default=(), init=False)
     _failures: Sequence[FailureCount] = field(default=(), init=False)
@@ -50,7 +50,7 @@ class Run:
             LeaseLostError: another process took the lease, so nothing more may be written.
         """
         handle = self.store.handle
-        self._began_at = self.runtime.now()
+        self._attempt_started_at = self.runtime.now()
         log.info("run.started", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         try:
             await self._read()
@@ -62,7 +62,7 @@ class Run:
         except LeaseLostError:
             raise
         except WorkerError as error:
-            return await self._end(error)
+            return await self._end_early(error)
 
     async def _read(self) -> None:
         reader = self.pipeline.reader
@@ -94,11 +94,11 @@ class Run:
         return self._report(
             RunStatus.PUBLISHED,
             publication.exit_code,
-            *self._failure_reasons(judges_departures=is_sync),
+            *self._failure_reasons(is_published_sync=is_sync),
             *roster_warnings(
                 self.progress,
                 self.pipeline.producer.roster.unknown_columns,
-                judges_departures=is_sync,
+                is_published_sync=is_sync,
             ),
             _not_on_roster(new_persons),
             *publication.warnings,
@@ -122,20 +122,20 @@ class Run:
         totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
         return self._report(RunStatus.ABANDONED, code, *reasons, totals=totals)
 
-    async def _end(self, error: WorkerError) -> RunReport:
+    async def _end_early(self, error: WorkerError) -> RunReport:
         """Record the end of the run, and report it even if it cannot be recorded."""
-        await self._record(error)
+        await self._record_end(error)
         is_withheld = isinstance(error, WithheldError)
         status = RunStatus.WITHHELD if is_withheld else RunStatus.INTERRUPTED
         details = [*self._failure_reasons()] if is_withheld else []
         requested = self.progress.persons_requested
-        is_judged = error.exit_code in _VERDICTS and requested
+        is_service_error = error.exit_code in _SERVICE_CODES and requested
         # Few persons are weak evidence about PTS, so the report shows their number.
-        if is_judged and self.store.handle.kind == RunKind.BACKFILL:
+        if is_service_error and self.store.handle.kind == RunKind.BACKFILL:
             details = [f"this backfill requested only {counted(requested, 'person')}"]
         return self._report(status, error.exit_code, error.message, *details, error.hint)
 
-    async def _record(self, error: WorkerError) -> None:
+    async def _record_end(self, error: WorkerError) -> None:
         try:
             if isinstance(error, WithheldError):
                 log.error("run.withheld", reason=error.message, hint=error.hint)
@@ -151,9 +151,9 @@ class Run:
                 "run.not_recorded", reason=record_error.message, hint=record_error.hint
             )
 
-    def _failure_reasons(self, *, judges_departures: bool = False) -> Iterator[str]:
+    def _failure_reasons(self, *, is_published_sync: bool = False) -> Iterator[str]:
         return failure_reasons(
-            self.progress, self._failures, self._given_up, judges_departures=judges_departures
+            self.progress, self._failures, self._given_up, is_published_sync=is_published_sync
         )
 
     def _report(
@@ -167,7 +167,7 @@ class Run:
             exit_code=exit_code,
             started_at=handle.started_at,
             finished_at=self.runtime.now(),
-            attempt_started_at=self._began_at,
+            attempt_started_at=self._attempt_started_at,
             is_continued=handle.is_continued,
             failures={kind.value: count for kind, count in kinds_of(self._failures).items()},
             reasons=(*filter(None, reasons), *self._slowed),
