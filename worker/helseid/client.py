@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import structlog
 
+from worker.core.display import counted
 from worker.core.retry import RetryPolicy, is_transient, parse_retry_after
 from worker.core.value import Value
 from worker.errors import (
@@ -79,7 +80,7 @@ class HelseIdClient:
         self.http = http
         self._retry = retry
         self._runtime = runtime
-        self._failure: UnavailableError | None = None
+        self._last_error: UnavailableError | None = None
         self._quiet_until_s = 0.0
 
     async def call(
@@ -102,27 +103,33 @@ class HelseIdClient:
                 not accepted.
             ConfigurationError: the proxy refuses, or this process has too many open files.
         """
-        before = self._failure
+        last_error = self._last_error
         # A copy, because each raise appends to the traceback of the error.
-        if before is not None and self._runtime.monotonic() < self._quiet_until_s:
-            raise copy.copy(before)
-        self._failure = None
+        if last_error is not None and self._runtime.monotonic() < self._quiet_until_s:
+            raise copy.copy(last_error)
+        self._last_error = None
         try:
             return await with_retries(
                 lambda number: self._attempt(number, make_request(), read),
-                policy=self._retry if before is None else RetryPolicy(attempts_max=1),
+                policy=self._retry if last_error is None else RetryPolicy(attempts_max=1),
                 runtime=self._runtime,
                 before_wait=_log_failed,
             )
         except TransientError as error:
-            self._failure = UnavailableError(error.message, hint=error.hint)
+            self._last_error = UnavailableError(error.message, hint=error.hint)
         except UnavailableError as error:
-            self._failure = error
-        raise self._failure
+            self._last_error = error
+        raise self._last_error
 
     async def _attempt(
         self, number: int, request: httpx.Request, read: Callable[[httpx.Response], T]
     ) -> T:
+        """Send a request once.
+
+        Raises:
+            TransientError: a retry may help.
+            UnavailableError: ``Retry-After`` is too long.
+        """
         wait_s = 0.0
         try:
             response = await self.http.send(request)
@@ -132,16 +139,23 @@ class HelseIdClient:
                 raise TransientError(f"answered {response.status_code}")
             return read(response)
         except AreaError as error:
-            # The response is never logged, because it may contain a token.
-            problem = f"{request.url.copy_with(query=None, userinfo=b'')}: {error.message}"
-            hint = error.hint or "check DNS, the firewall and helseid.issuer"
-        self._quiet_until_s = self._runtime.monotonic() + wait_s
-        if wait_s > _RETRY_AFTER_S_MAX:
-            message = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
-            raise UnavailableError(message, hint="try again later")
-        failure = TransientError(f"HelseID: {problem} ({number} attempts)", hint=hint)
-        failure.retry_after_s = wait_s
-        raise failure
+            self._quiet_until_s = self._runtime.monotonic() + wait_s
+            raise _attempt_error(error, request.url, number, wait_s) from None
+
+
+def _attempt_error(
+    error: AreaError, url: httpx.URL, number: int, wait_s: float
+) -> TransientError | UnavailableError:
+    """The error of an attempt, with the address and the remedy."""
+    # The response is never logged, because it may contain a token.
+    problem = f"{url.copy_with(query=None, userinfo=b'')}: {error.message}"
+    if wait_s > _RETRY_AFTER_S_MAX:
+        message = f"HelseID: {problem}, Retry-After {wait_s:.0f} s"
+        return UnavailableError(message, hint="try again later")
+    hint = error.hint or "check DNS, the firewall and helseid.issuer"
+    failed = TransientError(f"HelseID: {problem} ({counted(number, 'attempt')})", hint=hint)
+    failed.retry_after_s = wait_s
+    return failed
 
 
 def _log_failed(number: int, error: TransientError, wait_s: float) -> None:

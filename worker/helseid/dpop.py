@@ -45,8 +45,9 @@ class ProofKey:
             jti: unique per proof.
             access_token_hash: ``ath``, for requests with a token.
         """
-        # Query and fragment are cut first, so that the caches of target_uri and origin stay small.
-        claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url.partition("?")[0])}
+        # Cut before both look-ups: each page has its own query, and would fill the caches.
+        url = url.partition("?")[0]
+        claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url)}
         if access_token_hash is not None:
             claims["ath"] = access_token_hash
         # If there is no nonce at all, skip the look-up of the origin, which costs time per request.
@@ -64,7 +65,7 @@ class ProofKey:
         An invalid nonce (§8.1) is ignored.
         """
         if nonce is not None and _NONCE.fullmatch(nonce):
-            self._nonces[origin(url)] = nonce
+            self._nonces[origin(url.partition("?")[0])] = nonce
 
 
 @lru_cache(maxsize=256)

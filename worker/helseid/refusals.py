@@ -85,7 +85,8 @@ _CODES: Final = frozenset(
         "insufficient_user_authentication",
     }
 )
-OTHER_CODE: Final = "another code"
+_UNKNOWN_CODE: Final = "unknown error code"
+"""Replaces a code that is in no RFC, because it could contain a secret or an identifier."""
 
 
 class GrantedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,8 +196,7 @@ def clock_problem(date_header: str | None, now: datetime, *, whose: str) -> str:
 
 
 def error_code(value: object) -> str:
-    """An error code of the RFCs, or "another code": no text of a response is repeated."""
+    """An error code of the RFCs, or ``_UNKNOWN_CODE``. Empty if there is none."""
     if not isinstance(value, str) or not value:
         return ""
-    # A free text could contain a secret or control characters of the sender.
-    return value if value in _CODES else OTHER_CODE
+    return value if value in _CODES else _UNKNOWN_CODE

@@ -88,8 +88,8 @@ class TokenSource:
         self._token: Token | None = None
         self._issued = 0
         self._requested_at_s = 0.0
-        self._failures = 0
-        self._failure: WorkerError | None = None
+        self._failed_requests = 0
+        self._last_error: WorkerError | None = None
 
     async def token(self) -> Token:
         """A token that does not expire soon.
@@ -102,18 +102,18 @@ class TokenSource:
         if (token := self.current) is not None:
             return token
         # If the request of another task fails while this one waits, both get the same error.
-        failures_before = self._failures
+        failed_before = self._failed_requests
         async with self._lock:
             # Another task may have renewed it while this one waited for the lock.
             if (token := self.current) is not None:
                 return token
-            if self._failure is not None and self._failures > failures_before:
-                raise copy.copy(self._failure)
+            if self._last_error is not None and self._failed_requests > failed_before:
+                raise copy.copy(self._last_error)
             try:
                 self._token = await self._request()
             except WorkerError as error:
-                self._failures += 1
-                self._failure = error
+                self._failed_requests += 1
+                self._last_error = error
                 raise
             return self._token
 
@@ -261,19 +261,22 @@ def _organization_claim(settings: HelseId) -> dict[str, Any]:
     parent, child = settings.organization_parent, settings.organization_child
     tenancy = settings.tenancy or ("multi-tenant" if parent else "single-tenant")
     if tenancy == "multi-tenant":
-        if not parent:
-            raise ConfigurationError(
-                "helseid.organization_parent: is not set, but the client is multi-tenant",
-                hint="set it to the organisation that the client acts for; PTS requires it",
-            )
-        # Without a child, HelseID's Java library stops here. Its C# library adds a colon.
-        value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
-        system = _MULTI_TENANT_SYSTEM
-    else:
-        if not child:
-            return {}
-        value, system = child, _SINGLE_TENANT_SYSTEM
-    identifier = {"system": system, "type": "ENH", "value": value}
+        return _assertion_details(_MULTI_TENANT_SYSTEM, _multi_tenant_value(parent, child))
+    return _assertion_details(_SINGLE_TENANT_SYSTEM, child) if child else {}
+
+
+def _multi_tenant_value(parent: str | None, child: str | None) -> str:
+    if not parent:
+        raise ConfigurationError(
+            "helseid.organization_parent: is not set, but the client is multi-tenant",
+            hint="set it to the organisation that the client acts for; PTS requires it",
+        )
+    # Without a child, HelseID's Java library stops here. Its C# library adds a colon.
+    return f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
+
+
+def _assertion_details(system: str, organization: str) -> dict[str, Any]:
+    identifier = {"system": system, "type": "ENH", "value": organization}
     details = {
         "type": "helseid_authorization",
         "practitioner_role": {"organization": {"identifier": identifier}},

@@ -41,7 +41,7 @@ async def test_refused(code, hint, clients, server):
     server.token_replies.append(answer if is_organization else refusal(code))
     error = await refused(clients.open())
     assert error.exit_code == ExitCode.REFUSED
-    shown = {"something_new": "another code"}.get(code, code)
+    shown = {"something_new": "unknown error code"}.get(code, code)
     assert error.code == ("invalid_request" if is_organization else shown)
     assert hint in error.hint
     assert error.message == f"HelseID refused the client: 400 {error.code}"
@@ -106,7 +106,7 @@ async def test_only_what_was_asked_for_is_reported(clients, server):
     assert "not of type 'dpop'" in (await refused(clients.open())).message
     server.token_replies.append(refusal("13097248022"))
     error = await refused(clients.open())
-    assert error.message == "HelseID refused the client: 400 another code"
+    assert error.message == "HelseID refused the client: 400 unknown error code"
 
 
 @pytest.mark.promise("8")

@@ -216,8 +216,9 @@ async def test_after_a_failure_one_attempt(clients, server):
     """The caller decides when HelseID is asked again; once it answered, attempts are repeated."""
     tokens = clients.open().tokens
     server.token_replies += [PASSING["502"]] * 6
-    for requests in (1 + 5, 1 + 6):  # the first is asked for a nonce
-        with pytest.raises(UnavailableError):
+    # The first request is asked for a nonce.
+    for requests, attempts in ((1 + 5, "5 attempts"), (1 + 6, "1 attempt")):
+        with pytest.raises(UnavailableError, match=rf"\({attempts}\)$"):
             await tokens.token()
         assert len(server.seen) == requests
     await tokens.token()
