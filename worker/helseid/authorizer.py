@@ -56,10 +56,10 @@ class HelseIdAuthorizer:
             )
         return headers
 
-    def learn(self, url: str, response: HttpResponse) -> None:
+    def keep_nonce(self, url: str, response: HttpResponse) -> None:
         """Keep the nonce of a response, if it has one, for the next proofs."""
         if self.tokens.proof_key is not None:
-            self.tokens.proof_key.learn(url, response.header("dpop-nonce"))
+            self.tokens.proof_key.keep_nonce(url, response.header("dpop-nonce"))
 
     def refusal(self, token: Token, response: HttpResponse, number: int) -> DeniedError | None:
         """The error if PTS denies this client. None if the request is to be repeated.

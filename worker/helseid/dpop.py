@@ -59,7 +59,7 @@ class ProofKey:
         signature = _encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
 
-    def learn(self, url: str, nonce: str | None) -> None:
+    def keep_nonce(self, url: str, nonce: str | None) -> None:
         """Keep a received ``DPoP-Nonce`` for the origin that gave it (RFC 9449 §8.2).
 
         An invalid nonce (§8.1) is ignored.

@@ -209,7 +209,7 @@ class TokenSource:
         """
         clock = clock_problem(response.headers.get("date"), self._runtime.now(), whose="HelseID's")
         if self.proof_key is not None:
-            self.proof_key.learn(endpoint, response.headers.get("dpop-nonce"))
+            self.proof_key.keep_nonce(endpoint, response.headers.get("dpop-nonce"))
         granted = granted_token(response, clock=clock)
         # HelseID may grant less than requested, for example without signed terms of use.
         granted.require(self._settings.sender_constraint, self._settings.scope.split())

@@ -1,4 +1,4 @@
-"""One limit on the bytes of all answers in flight, so that memory stays flat (promise 10)."""
+"""One limit on the bytes of all responses in flight, so that memory stays flat (promise 10)."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -8,36 +8,36 @@ from typing import Final
 import anyio
 
 IN_FLIGHT_BYTES: Final = 64 * 1024 * 1024
-"""Limit for all answers in flight: four of the largest."""
+"""Limit for all responses in flight: four of the largest."""
 SHARE_BYTES: Final = 128 * 1024
-"""Room reserved for every request. Most answers are smaller. At the highest `sync.concurrency`, all
-requests together reserve half of the limit. The rest is for large answers."""
+"""Room reserved for every request. Most responses are smaller. At the highest `sync.concurrency`,
+all requests together reserve half of the limit. The rest is for large responses."""
 
 
 class Share:
-    """The room of one answer."""
+    """The room of one response."""
 
     def __init__(self, budget: "ByteBudget") -> None:
         self._budget = budget
         self.bytes = SHARE_BYTES
 
     def covers(self, received: int) -> bool:
-        """Whether the answer may grow to this size without more room."""
+        """Whether the response may grow to this size without more room."""
         return received <= self.bytes
 
     def grow(self, bytes_max: int, when_granted: Callable[[], None]) -> None:
-        """Ask for the room of the largest answer.
+        """Ask for the room of the largest response.
 
-        It is granted at once or not at all, so no two answers wait for each other.
+        It is granted at once or not at all, so no two responses wait for each other.
 
         Args:
-            when_granted: called at once, or when another answer has been read.
+            when_granted: called at once, or when another response has been read.
         """
         self._budget.grow(self, bytes_max, when_granted)
 
 
 class ByteBudget:
-    """Room for answers, granted in the order of requests."""
+    """Room for responses, granted in the order of requests."""
 
     def __init__(self, limit: int = IN_FLIGHT_BYTES) -> None:
         self._free = limit
@@ -46,8 +46,8 @@ class ByteBudget:
 
     @asynccontextmanager
     async def share(self) -> AsyncIterator[Share]:
-        """Wait for the room of one answer. Enter before the request is sent."""
-        # A growing answer goes first: new requests could otherwise take its room forever.
+        """Wait for the room of one response. Enter before the request is sent."""
+        # A growing response goes first: new requests could otherwise take its room forever.
         while self._growing or self._free < SHARE_BYTES:
             self._freed = self._freed or anyio.Event()
             await self._freed.wait()
@@ -70,7 +70,7 @@ class ByteBudget:
     def _grant(self) -> None:
         while self._growing:
             share, bytes_max, when_granted = self._growing[0]
-            # In order, even if a later one would fit, so that the largest answer is not starved.
+            # In order, even if a later one would fit, so that the largest response is not starved.
             if (more := bytes_max - share.bytes) > self._free:
                 break
             self._growing.popleft()

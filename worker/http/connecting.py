@@ -39,7 +39,7 @@ _PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 _SUCCESS: Final = range(200, 300)
 _CREDENTIALS_REQUIRED: Final = 407
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 
 class Endpoint(NamedTuple):
@@ -108,7 +108,7 @@ async def connect(
     options: TransportOptions,
     tls: ssl.SSLContext,
     proxy: Proxy | None,
-    new: Callable[[], Connection],
+    new_connection: Callable[[], Connection],
 ) -> Connection:
     """Open a connection to the first address that answers.
 
@@ -121,23 +121,23 @@ async def connect(
         ConfigurationError: the proxy refuses, or this process has too many open files.
     """
     if proxy is None or is_loopback(endpoint.host):
-        with _explained(options.server, host=endpoint.host):
+        with _converted_errors(options.server, host=endpoint.host):
             async with asyncio.timeout(options.attempt_s_max):
-                _, connection = await _open(endpoint, tls, new)
+                _, connection = await _open(endpoint, tls, new_connection)
                 return connection
     # Each step has its own deadline and its own error: operators must see which host failed.
     peer_name = f"the proxy {proxy.endpoint.host_and_port}"
-    with _explained(peer_name, f"{peer_name}: ", _PROXY_HINT):
+    with _converted_errors(peer_name, f"{peer_name}: ", _PROXY_HINT):
         async with asyncio.timeout(options.attempt_s_max):
             tunnel = await _tunnel(endpoint, tls, proxy, options.server)
-    with _explained(options.server):
+    with _converted_errors(options.server):
         async with asyncio.timeout(options.attempt_s_max):
-            return await _secured(tunnel, endpoint, tls, new())
+            return await _start_tls(tunnel, endpoint, tls, new_connection())
 
 
 async def _open(
-    endpoint: Endpoint, tls: ssl.SSLContext, new: Callable[[], P]
-) -> tuple[asyncio.Transport, P]:
+    endpoint: Endpoint, tls: ssl.SSLContext, new_protocol: Callable[[], ProtocolT]
+) -> tuple[asyncio.Transport, ProtocolT]:
     look_up = partial(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     # Not the loop's own look-up: a silent name server would delay the end of the process.
     addresses = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
@@ -146,7 +146,7 @@ async def _open(
         addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
     )
     return await asyncio.get_running_loop().create_connection(
-        new,
+        new_protocol,
         sock=peer,
         ssl=tls if endpoint.is_tls else None,
         server_hostname=endpoint.host if endpoint.is_tls else None,
@@ -157,19 +157,19 @@ async def _tunnel(
     endpoint: Endpoint, tls: ssl.SSLContext, proxy: Proxy, server: str
 ) -> asyncio.Transport:
     """A connection to the proxy that is a tunnel to the server."""
-    answer = asyncio.StreamReader()
-    new = partial(asyncio.StreamReaderProtocol, answer)
-    tunnel, _ = await _open(proxy.endpoint, tls, new)
+    response = asyncio.StreamReader()
+    new_protocol = partial(asyncio.StreamReaderProtocol, response)
+    tunnel, _ = await _open(proxy.endpoint, tls, new_protocol)
     try:
         tunnel.write(_connect_request(endpoint, proxy))
-        _check_answer(await answer.readuntil(b"\r\n\r\n"), proxy, server)
+        _check_connect_response(await response.readuntil(b"\r\n\r\n"), proxy, server)
     except BaseException:
         tunnel.abort()
         raise
     return tunnel
 
 
-async def _secured(
+async def _start_tls(
     tunnel: asyncio.Transport, endpoint: Endpoint, tls: ssl.SSLContext, connection: Connection
 ) -> Connection:
     """TLS with the server through the tunnel. Nothing goes through a proxy without TLS."""
@@ -195,7 +195,7 @@ def _connect_request(endpoint: Endpoint, proxy: Proxy) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
+def _check_connect_response(head: bytes, proxy: Proxy, server: str) -> None:
     match = _STATUS_LINE.match(head)
     status = int(match[1]) if match else 0
     if status in _SUCCESS:
@@ -214,7 +214,7 @@ def _check_answer(head: bytes, proxy: Proxy, server: str) -> None:
 
 
 @contextmanager
-def _explained(
+def _converted_errors(
     peer_name: str, prefix: str = "", hint: str = "", *, host: str = ""
 ) -> Iterator[None]:
     """Convert operating-system errors to errors of the worker, without the address."""

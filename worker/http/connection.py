@@ -9,11 +9,11 @@ from typing import Final, cast
 from worker.core.value import Value
 from worker.errors import LateError, TransientError, WorkerError
 from worker.http.budget import Share
-from worker.http.response import HttpResponse, ResponseReader, surplus
+from worker.http.response import HttpResponse, ResponseReader, surplus_error
 
 IDLE_S_MAX: Final = 15.0
 """After this time, the server may be closing an idle connection."""
-_READ_NOTHING: Final = 0
+_NO_WAIT_MS: Final = 0
 
 
 class TransportOptions(Value, frozen=True, kw_only=True):
@@ -55,14 +55,14 @@ class Connection(asyncio.Protocol):
         self._on_close = on_close
         self._is_single_use = is_single_use
         self._reader = ResponseReader(options.response_bytes_max)
-        self._arrived = select.poll()
+        self._readable = select.poll()
         self._transport: asyncio.Transport | None = None
-        self._answered: asyncio.Future[None] | None = None
+        self._exchange_done: asyncio.Future[None] | None = None
         self._error: WorkerError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._share: Share | None = None
-        self._is_sent = self._is_reused = self._is_waiting = False
+        self._is_sent = self._is_reused = self._is_waiting_for_room = False
         self.is_open = True
 
     async def exchange(self, request: bytes, share: Share | None = None) -> HttpResponse:
@@ -78,19 +78,19 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_open:
             raise TransientError("the connection was closed before the request")
         self._reader.expect()
-        self._share, self._is_waiting = share, False
-        self._answered, self._is_sent = self._loop.create_future(), False
+        self._share, self._is_waiting_for_room = share, False
+        self._exchange_done, self._is_sent = self._loop.create_future(), False
         self._end_after(self._options.attempt_s_max)
         # Requests of one loop iteration are written together, so that a sleeping server and this
         # process wake up once for all of them (15 % of a night's processor time).
-        self._loop.call_soon(self._send, request, self._answered)
+        self._loop.call_soon(self._send, request, self._exchange_done)
         try:
-            await self._answered
+            await self._exchange_done
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            self._answered = None
+            self._exchange_done = None
         if self._error is not None:  # surplus bytes can arrive after a complete response, too
             raise self._error from None
         response = self._reader.take()
@@ -101,14 +101,14 @@ class Connection(asyncio.Protocol):
             self.close()
         return response
 
-    def _send(self, request: bytes, answered: asyncio.Future[None]) -> None:
-        if self._transport is None or answered.done() or not self.is_open:
+    def _send(self, request: bytes, exchange_done: asyncio.Future[None]) -> None:
+        if self._transport is None or exchange_done.done() or not self.is_open:
             return
         # Bytes, or the end of the connection, may have arrived since the last response without
         # being read. Sending now would make them look like the response to this request. On a new
         # connection they can belong to the TLS handshake.
-        if self._is_reused and self._arrived.poll(_READ_NOTHING):
-            self._fail(surplus())
+        if self._is_reused and self._readable.poll(_NO_WAIT_MS):
+            self._fail(surplus_error())
             return
         self._is_sent = True
         self._transport.write(request)
@@ -129,13 +129,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
-        self._arrived.register(transport.get_extra_info("socket"), select.POLLIN)
+        self._readable.register(transport.get_extra_info("socket"), select.POLLIN)
         self._end_after(IDLE_S_MAX)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answered is None or self._answered.done() or not self._is_sent:
-            self._fail(surplus())
+        if self._exchange_done is None or self._exchange_done.done() or not self._is_sent:
+            self._fail(surplus_error())
             return
         try:
             is_complete = self._reader.feed(data)
@@ -143,25 +143,25 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         else:
             if is_complete:
-                self._answered.set_result(None)
+                self._exchange_done.set_result(None)
             elif self._share is not None and not self._share.covers(self._reader.received):
                 self._wait_for_room(self._share)
 
     def _wait_for_room(self, share: Share) -> None:
-        if self._transport is not None and not self._is_waiting:
-            self._is_waiting = True
+        if self._transport is not None and not self._is_waiting_for_room:
+            self._is_waiting_for_room = True
             self._transport.pause_reading()
             share.grow(self._options.response_bytes_max, self._resume_reading)
 
     def _resume_reading(self) -> None:
-        self._is_waiting = False
+        self._is_waiting_for_room = False
         if self._transport is not None and self.is_open:
             self._transport.resume_reading()
             self._end_after(self._options.attempt_s_max)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answered is None or self._answered.done():
+        if self._exchange_done is None or self._exchange_done.done():
             self.close()  # the response was complete already
         else:
             cause = f" ({type(exc).__name__})" if exc else ""
@@ -171,8 +171,8 @@ class Connection(asyncio.Protocol):
         """Close the connection, with this error for the current exchange, if any."""
         self._error = error.with_traceback(None)  # its frames would keep the response in memory
         self._reader.expect()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_result(None)
+        if self._exchange_done is not None and not self._exchange_done.done():
+            self._exchange_done.set_result(None)
         self.close()
 
     # --- time ---
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
     def _check_time(self) -> None:
         self._timer = None
         left_s = self._due_s - self._loop.time()
-        if self._is_waiting:
+        if self._is_waiting_for_room:
             self._end_after(self._options.attempt_s_max)  # the server is not late, this process is
         elif left_s > 0:
             self._end_after(left_s)

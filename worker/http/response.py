@@ -67,8 +67,9 @@ class ResponseReader:
         self._status = 0
         self._headers: dict[str, list[str]] = {}
         self._body = bytearray()
-        self._overhead = 0
-        self._refusal: WorkerError | None = None
+        # Also the body, but no chunk lines: a body may have any number of them.
+        self._counted_bytes = 0
+        self._rejection: WorkerError | None = None
         self._is_complete = self.has_head = self.may_reuse = False
 
     def feed(self, data: bytes) -> bool:
@@ -78,17 +79,17 @@ class ResponseReader:
             TransientError: it is not HTTP, surplus bytes follow it, or its end is not marked.
             ContractError: it is encoded or too large.
         """
-        self._overhead += len(data)
-        refusal: WorkerError | None = None
+        self._counted_bytes += len(data)
+        error: WorkerError | None = None
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             # httptools replaces an error from a callback with its own.
-            refusal = surplus() if self._is_complete else self._refusal or _not_http()
-        if refusal is None and self._overhead - len(self._body) > HEADER_BYTES_MAX:
-            refusal = ContractError("the response's headers are too large")
-        if refusal is not None:
-            raise refusal
+            error = surplus_error() if self._is_complete else self._rejection or _not_http_error()
+        if error is None and self._counted_bytes - len(self._body) > HEADER_BYTES_MAX:
+            error = ContractError("the response's headers are too large")
+        if error is not None:
+            raise error
         return self._is_complete
 
     @property
@@ -106,7 +107,7 @@ class ResponseReader:
     def on_message_begin(self) -> None:
         """An interim response, the final one, or surplus bytes."""
         if self._is_complete:
-            self._refuse(surplus())
+            self._reject(surplus_error())
         self._headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -119,10 +120,10 @@ class ResponseReader:
         """The end of a head."""
         self._status = status = self._parser.get_status_code()
         if self._parser.get_http_version() not in _VERSIONS:
-            self._refuse(_not_http())
+            self._reject(_not_http_error())
         # 101 would hand the connection over to another protocol, which the worker never requests.
         if status == _SWITCHING_PROTOCOLS or status < _INTERIM.start:
-            self._refuse(ContractError(f"status {status} is not a final response"))
+            self._reject(ContractError(f"status {status} is not a final response"))
         if status in _INTERIM:
             return
         self._check_body()
@@ -130,15 +131,15 @@ class ResponseReader:
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
-        self._overhead -= _CHUNK_LINES_BYTES
+        self._counted_bytes -= _CHUNK_LINES_BYTES
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         if self._is_complete:
-            self._refuse(surplus())
+            self._reject(surplus_error())
         self._body += body
         if len(self._body) > self._body_bytes_max:
-            self._refuse_size()
+            self._reject_too_large()
 
     def on_message_complete(self) -> None:
         """The end of an interim response or of the final one."""
@@ -151,28 +152,28 @@ class ResponseReader:
         transfers = [value.lower() for value in self._headers.get("transfer-encoding", ())]
         codings = {value.lower() for value in self._headers.get("content-encoding", ())}
         if not codings <= _PLAIN:
-            self._refuse(ContractError("the response has a content coding that was not requested"))
+            self._reject(ContractError("the response has a content coding that was not requested"))
         if transfers not in ([], ["chunked"]):
-            self._refuse(ContractError("the response has a transfer coding other than chunked"))
+            self._reject(ContractError("the response has a transfer coding other than chunked"))
         if lengths and lengths[0] > self._body_bytes_max and self._status not in _BODILESS:
-            self._refuse_size()
+            self._reject_too_large()
         if not (lengths or transfers or self._status in _BODILESS):
             # A truncated response would look complete.
-            self._refuse(TransientError("nothing marks the end of the response"))
+            self._reject(TransientError("nothing marks the end of the response"))
 
-    def _refuse_size(self) -> NoReturn:
-        self._refuse(ContractError(f"a response of more than {self._body_bytes_max} bytes"))
+    def _reject_too_large(self) -> NoReturn:
+        self._reject(ContractError(f"a response of more than {self._body_bytes_max} bytes"))
 
-    def _refuse(self, error: WorkerError) -> NoReturn:
+    def _reject(self, error: WorkerError) -> NoReturn:
         """Stop the parser with an error. The parser itself does not keep it."""
-        self._refusal = error
+        self._rejection = error
         raise error
 
 
-def _not_http() -> TransientError:
+def _not_http_error() -> TransientError:
     return TransientError("not HTTP: something else answers there")
 
 
-def surplus() -> TransientError:
+def surplus_error() -> TransientError:
     """The error for surplus bytes, which make it unclear which bytes are the response."""
     return TransientError("surplus bytes follow the response")

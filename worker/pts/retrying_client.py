@@ -198,7 +198,7 @@ class RetryingClient:
             connection=connection,
             share=request.share,
         )
-        self._authorizer.learn(request.url, response)
+        self._authorizer.keep_nonce(request.url, response)
         return response
 
     def _requested_wait_s(self, response: HttpResponse) -> float:

@@ -54,7 +54,7 @@ async def test_authorizes(clients, server, fake):
     """Each attempt has the token and a fresh proof of RFC 9449 that is bound to it."""
     authorizer: HelseIdAuthorizer = clients.open()
     first = await authorized(authorizer, f"{URL}?page=2")
-    authorizer.learn(URL, answer(200, dpop_nonce="n-1"))
+    authorizer.keep_nonce(URL, answer(200, dpop_nonce="n-1"))
     second = await authorized(authorizer)
     assert first["Authorization"] == second["Authorization"] == f"DPoP {server.tokens[0]}"
     ath = token_hash(server.tokens[0])
@@ -101,7 +101,7 @@ async def test_bearer(clients, server):
     authorizer = clients.open(sender_constraint="bearer")
     assert await authorized(authorizer) == {"Authorization": f"Bearer {server.tokens[0]}"}
     assert [seen.proof for seen in server.seen] == [None]
-    authorizer.learn(URL, answer(401, dpop_nonce="n"))
+    authorizer.keep_nonce(URL, answer(401, dpop_nonce="n"))
     assert (await authorized(authorizer)).keys() == {"Authorization"}
 
 
@@ -123,7 +123,7 @@ async def test_learns_nonce_of_any_answer(status, nonce, is_kept, clients):
     """
     authorizer = clients.open()
     challenge = 'DPoP error="use_dpop_nonce"'
-    authorizer.learn(URL, answer(status, challenge, dpop_nonce=nonce))
+    authorizer.keep_nonce(URL, answer(status, challenge, dpop_nonce=nonce))
     same = await authorized(authorizer, "https://PTS.example:443/other")
     other = await authorized(authorizer, "https://else.example/")
     assert claims(same).get("nonce") == (nonce if is_kept else None)

@@ -57,7 +57,7 @@ class FakeAuthorizer:
         self.made += 1
         return {"Authorization": f"DPoP {token}", "DPoP": f"proof-{self.made}"}
 
-    def learn(self, url: str, response: HttpResponse) -> None:
+    def keep_nonce(self, url: str, response: HttpResponse) -> None:
         self.learned += 1
 
     def refusal(self, token: str, response: HttpResponse, number: int) -> DeniedError | None:
