@@ -38,7 +38,7 @@ class Sender:
 
     async def send(self, request: Request) -> HttpResponse:
         authorization = self._caller.headers(request.url.partition("?")[0])
-        headers = {**request.headers(), **authorization}
+        headers = {**request.new_headers(), **authorization}
         found = self._caller.http.post(request.url, content=request.body, headers=headers)
         named = {name: (value,) for name, value in found.headers.items()}
         return HttpResponse(status=found.status_code, headers=named, body=found.content)
