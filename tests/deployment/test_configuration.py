@@ -110,8 +110,15 @@ def test_cron_gives_the_worker_all_that_a_run_needs(tmp_path: Path):
     assert loaded.settings.sync.continue_within > timedelta(hours=24)
 
 
-def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
-    """Without systemd pts-admin changes the user itself, and hands on input and exit code."""
+@pytest.mark.parametrize(("sudo", "account"), [({"SUDO_USER": "kari"}, "kari"), ({}, "operator")])
+def test_command_by_hand_under_cron_is_the_workers_user(
+    sudo: dict[str, str], account: str, tmp_path: Path
+):
+    """Without systemd pts-admin changes the user itself, and hands on input and exit code.
+
+    The access log has the account that called it, also without sudo.
+    """
+    write_program(tmp_path / "id", "case $1 in -u) echo 0 ;; *) echo operator ;; esac\n")
     write_program(
         tmp_path / "runuser",
         '[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
@@ -120,7 +127,7 @@ def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
     script = (CRONTAB.parent / "pts-admin").read_text().replace("/var/lib/pts-worker", "/")
     done = run(
         ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SUDO_USER": "kari"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"} | sudo,
         input="from standard input\n",
         preexec_fn=allow_core_dumps,
     )
@@ -129,7 +136,7 @@ def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
         f"4:{PROGRAM} explain --as-of 2026-01-01 00:00",
         "0",
         "/",
-        "kari",
+        account,
         "from standard input",
     ]
     assert done.returncode == 3

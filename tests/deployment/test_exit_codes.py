@@ -59,6 +59,7 @@ def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
     """Being stopped is a clean end of the scheduler; the codes for a person keep it down."""
     service = unit("pts-worker-schedule.service")["Service"]
     assert one(service, "Restart") == "on-abnormal"
+    assert one(service, "RestartMode") == "direct"
     assert codes(service, "SuccessExitStatus") == {ExitCode.STOPPED}
     assert codes(service, "RestartForceExitStatus") == RETRIED - {ExitCode.STOPPED}
 
@@ -222,6 +223,7 @@ def test_cron_mails_somebody_and_its_log_is_kept_short():
     assert Path(cron_variables()["LOG"]).match(pattern)
     # A run that is on writes to the file that was just renamed.
     assert {"    su pts-worker pts-worker", "    delaycompress"} <= set(rotated)
+    assert {"    weekly", "    rotate 12"} <= set(rotated), "a quarter of a year"
 
 
 @pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS, ExitCode.UNAVAILABLE])
@@ -382,7 +384,8 @@ def test_an_alert_names_the_file_that_is_missing(tmp_path: Path):
     [
         (257, "failed", ExitCode.STOPPED, False),
         (257, "auto-restart", ExitCode.UNAVAILABLE, True),  # of another start
-        (252, "auto-restart", ExitCode.UNAVAILABLE, False),
+        (254, "auto-restart", ExitCode.UNAVAILABLE, True),
+        (253, "auto-restart", ExitCode.UNAVAILABLE, False),
         (252, "failed", ExitCode.UNAVAILABLE, True),
     ],
 )

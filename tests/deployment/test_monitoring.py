@@ -174,6 +174,16 @@ def test_rules_and_dashboard_name_metrics_that_exist():
     assert shown == {PREFIX + name for name in HELP}
 
 
+def test_panels_show_the_nightly_run_in_its_units():
+    """A backfill has lines of its own or none; ages and durations are seconds."""
+    for panel in DASHBOARD["panels"]:
+        asked = " ".join(target["expr"] for target in panel["targets"])
+        assert set(re.findall(r'run="(\w+)"', asked)) <= {"sync"}, panel["title"]
+        units = [("s", "_seconds"), ("percentunit", " / "), ("short", "")]
+        expected = next(name for name, part in units if part in asked)
+        assert panel["fieldConfig"]["defaults"]["unit"] == expected, panel["title"]
+
+
 def test_dashboard_has_every_exit_code():
     """Each code has its words and a colour in the panel of the last runs."""
     (panel,) = (panel for panel in DASHBOARD["panels"] if "exit_code" in str(panel["targets"]))

@@ -157,6 +157,8 @@ def test_missed_night_is_made_up_for():
         "pts-sync.timer": ["true"],
         "pts-worker-backup.timer": ["true"],
     }
+    night, morning = (one(timer, "OnCalendar") for timer in nightly.values())
+    assert night < morning, "a backup has the night's run"
     # At boot both may start at once.
     assert one(unit("pts-worker-backup.service")["Unit"], "After") == "pts-sync.service"
     delay = one(nightly["pts-sync.timer"], "RandomizedDelaySec")

@@ -110,6 +110,9 @@ async def test_every_panel_shows_what_the_publication_says(month_url: str):
 def assert_drawable(panel: dict[str, Any], rows: list[Any]) -> None:
     """Rows in the form of the panel's kind, with every column that it styles, and no empty tile."""
     title, kind = panel["title"], panel["type"]
+    units = {"Persons confirmed": "percentunit", "Age of the publication": "s"}
+    units["Duration of runs"] = "s"
+    assert panel["fieldConfig"]["defaults"]["unit"] == units.get(title, "short"), title
     form = "time_series" if kind == "timeseries" else "table"
     assert panel["targets"][0]["format"] == form, title
     if kind == "stat":

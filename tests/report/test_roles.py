@@ -237,13 +237,16 @@ async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
     assert any(acl and "pts reader" in str(acl) for _, acl, _ in before)
 
 
+RIGHTS_TO_CHANGE = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+
 @pytest.mark.promise("8")
 @pytest.mark.parametrize(
     "grant",
     [
         "GRANT SELECT (person_key) ON person TO PUBLIC",
         "GRANT SELECT (os_user) ON report_access TO PUBLIC",
-        *(f"GRANT {right} ON report_code TO PUBLIC" for right in ("INSERT", "TRUNCATE", "TRIGGER")),
+        *(f"GRANT {right} ON report_code TO PUBLIC" for right in RIGHTS_TO_CHANGE),
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
     ],
 )

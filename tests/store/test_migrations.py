@@ -1,9 +1,13 @@
 """The migrations on each database: the tables as declared, and an upgrade that waits."""
 
+import os
 import re
 import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +80,10 @@ def _without_order(sql: str) -> str:
     return " ".join(sorted(re.split(r",\s+|\s*[()]\s*", sql))).casefold()
 
 
+_LOCKS = """
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted
+"""
 _NEXT = """
 import sqlalchemy as sa
 from alembic import op
@@ -84,6 +92,10 @@ revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, Non
 
 
 def upgrade():
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        assert connection.execute(sa.text("{locks}")).scalar_one() == 1
+        assert connection.execute(sa.text("SHOW lock_timeout")).scalar_one() == "10s"
     op.add_column("run", sa.Column("note", sa.Text()))
 """
 
@@ -91,12 +103,15 @@ def upgrade():
 async def test_a_new_version_upgrades_the_database(
     database_url, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Until then it refuses the database, and the version before refuses it afterwards."""
+    """Until then it refuses the database, and the version before refuses it afterwards.
+
+    On PostgreSQL one upgrade runs at a time, and waits for a lock no longer than ten seconds.
+    """
     async with opened(database_url) as database:
         await upgrade(database)
         folder = Path(shutil.copytree(ROOT / "migrations", tmp_path / "migrations"))
         step = folder / "versions" / "9999_next.py"
-        step.write_text(_NEXT.format(head=HEAD))
+        step.write_text(_NEXT.format(head=HEAD, locks=" ".join(_LOCKS.split())))
         monkeypatch.setattr("worker.store.schema.upgrade._migrations_folder", lambda: folder)
         monkeypatch.setattr("worker.store.schema.upgrade.HEAD", "9999")
         with pytest.raises(ConfigurationError, match=f"is at {HEAD}, but .* needs 9999") as raised:
@@ -129,6 +144,23 @@ async def test_the_tables_are_those_declared(database_url):
         migrated = await in_sync(database, catalog)
         assert len(migrated) >= len(TABLES)
         assert migrated == await in_sync(database, declared)
+
+
+def test_the_alembic_command_migrates_the_configured_database(tmp_path: Path):
+    """With its settings, such as a file that the group may read."""
+    file = tmp_path / "pts.db"
+    environ = {"PTS_DATABASE__URL": f"sqlite:///{file}", "PTS_DATABASE__GROUP_READABLE": "true"}
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=ROOT,
+        env=os.environ | environ,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert oct(file.stat().st_mode & 0o777) == "0o640"
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
 VERSION = "patient_{}_version"
