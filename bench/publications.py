@@ -100,6 +100,8 @@ async def _nights(url: str, persons: int, cpu: Callable[[], float]) -> dict[str,
     RunStore.publish = timed  # type: ignore[method-assign]
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
+    # A connection reads SQLite's statistics when it opens, so the upgrade has its own.
+    async with open_database(url, real_runtime()) as database:
         for generation in range(NIGHTS):
             await night(database, persons, generation=generation)
     return {"publications": publications, "bytes": await _bytes(url)}

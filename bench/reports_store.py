@@ -62,6 +62,8 @@ async def fill(url: str, persons: int, nights: int = NIGHTS, by_program: int = B
     persons //= times
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
+    # A connection reads SQLite's statistics when it opens, so the upgrade has its own.
+    async with open_database(url, real_runtime()) as database:
         first = DAYS - nights + 1
         await database.write(lambda connection: _runs_before(connection, first))
         for generation in range(nights):

@@ -89,18 +89,19 @@ async def _grow(url: str, persons: int, nights: int, *, learns: bool) -> dict[st
     document: dict[str, Any] = {"kind": kind, "persons": persons, "nights": []}
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
-        async with looking(url) as looker:
-            for generation in range(nights):
-                before = await looker.log_bytes()
-                passed = await night(database, persons, generation=generation, learns=learns)
-                written = await looker.log_bytes() - before
-                tidied_s = await looker.analyze()
-                _print_night(generation, passed, written, tidied_s)
-                sizes = await _print_sizes(looker, is_full=generation in {0, nights - 1})
-                document["nights"].append(
-                    {"night": passed, "log_bytes": written, "vacuum_s": tidied_s, "sizes": sizes}
-                )
-            document["views"] = await _print_views(looker)
+    # A connection reads SQLite's statistics when it opens, so the upgrade has its own.
+    async with open_database(url, real_runtime()) as database, looking(url) as looker:
+        for generation in range(nights):
+            before = await looker.log_bytes()
+            passed = await night(database, persons, generation=generation, learns=learns)
+            written = await looker.log_bytes() - before
+            tidied_s = await looker.analyze()
+            _print_night(generation, passed, written, tidied_s)
+            sizes = await _print_sizes(looker, is_full=generation in {0, nights - 1})
+            document["nights"].append(
+                {"night": passed, "log_bytes": written, "vacuum_s": tidied_s, "sizes": sizes}
+            )
+        document["views"] = await _print_views(looker)
     return document
 
 

@@ -23,11 +23,15 @@ _STATISTICS = table("sqlite_stat1", column("tbl"), column("idx"), column("stat")
 _ROWS_PER_KEY = {
     ("person", "ix_person_local_ref"): "1",
     ("person_area", "sqlite_autoindex_person_area_1"): "2 1",
+    # By run, and a run has as many drafts as the roster has persons.
+    ("draft", "sqlite_autoindex_draft_1"): f"{_ROWS} 1",
+    ("draft", "uq_draft_new"): f"{_ROWS} 1",
+    ("draft_area", "sqlite_autoindex_draft_area_1"): f"{_ROWS} 2 1",
 } | {
     (version.name, f"ix_{version.name}_person_id_restriction_id"): "2 1"
     for version in VERSIONS.values()
 }
-"""By table and index: the rows for each value of its first column, then of its first two."""
+"""By table and index: the rows for each value of its first column, then of its first two, …"""
 _GRANTS = """
     SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
         || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
@@ -60,13 +64,14 @@ def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
 
 
 def set_statistics(connection: Connection) -> None:
-    """Give SQLite's planner fixed statistics: a person has only one or two rows in a table.
+    """Give SQLite's planner fixed statistics: a person has one or two rows, a run has many drafts.
 
     For a table that was never analysed, SQLite assumes a million rows, and ten rows for each value
     of an index. So if a short list of references is joined with a view, it reads the whole view and
-    looks up each row in the list. With these statistics it starts with the list. They are fixed, so
-    that plans do not change with the contents of a database, until the operator runs ``ANALYZE``.
-    A migration that recreates a table drops them, so each upgrade sets them again.
+    looks up each row in the list, and for a batch of persons it reads all drafts of the run. With
+    these statistics it starts with the list, or with the batch. They are fixed, so that plans do
+    not change with the contents of a database, until the operator runs ``ANALYZE``. A migration
+    that recreates a table drops them, so each upgrade sets them again.
     """
     connection.execute(text("ANALYZE sqlite_schema"))  # creates the table without counting rows
     for (name, index), rows in _ROWS_PER_KEY.items():

@@ -1,11 +1,11 @@
-"""A look-up takes an index: a query plan says so at any size of table."""
+"""A look-up takes an index: a query plan says so, whatever the size of the table."""
 
 import re
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from tests.support.report.stores import small_store
-from tests.support.store_world import world_on
+from tests.support.store_world import read, world_on
 from worker.core.area import AREAS
 from worker.store.schema.tables import metadata
 
@@ -51,3 +51,36 @@ async def test_a_look_up_takes_an_index(database_url):
     # Those of one open version, and of one id for a new person: test_migrations.
     refusing = {f"uq_{area.table}_version_open" for area in AREAS} | {"uq_draft_new"}
     assert indexes - refusing == set(LOOK_UPS.values())
+
+
+async def test_a_batch_of_persons_does_not_read_all_drafts_of_the_run(sqlite_url):
+    """Otherwise the time for a run's look-ups grows with the square of the roster."""
+    statements = []
+    async with world_on(sqlite_url) as world:
+        attempt = await world.begin()
+        await attempt.write(read(world, "aaaa", "x"))
+        engine = world.database.engine.sync_engine
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def keep(_connection, _cursor, statement, parameters, *_):
+            if "FROM draft" in statement:
+                statements.append((statement, parameters))
+
+        assert set(await attempt.drafts("aaaa", "bbbb")) == {"aaaa"}
+        event.remove(engine, "before_cursor_execute", keep)
+
+        async def plan(connection):
+            rows = []
+            for statement, parameters in statements:
+                rows += await connection.exec_driver_sql(
+                    f"EXPLAIN QUERY PLAN {statement}", parameters
+                )
+            return [row[-1] for row in rows]
+
+        steps = await world.database.read(plan)
+    drafts = [step.rpartition("(")[2] for step in steps if re.search(r"SEARCH draft", step)]
+    assert drafts == [
+        "run_id=? AND person_id=?)",
+        "run_id=? AND person_key=?)",
+        "run_id=? AND person_id=?)",
+    ]
