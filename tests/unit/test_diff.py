@@ -133,5 +133,6 @@ def test_an_end_that_passes_between_both_reads():
     ended = structs.replace(second, records=(structs.replace(record, columns=over),))
     with pytest.raises(UnstableError):  # the same restriction, no longer in effect
         confirmed(PRIVACY, waiting, ended, Confirm.REMOVALS)
-    with pytest.raises(UnstableError):  # the same restrictions, with another content
+    with pytest.raises(UnstableError) as caught:  # the same restrictions, with another content
         confirmed(PRIVACY, other, second, Confirm.CHANGES)
+    assert caught.value.attempts == 1, "those of the second read alone"

@@ -231,5 +231,6 @@ def confirmed(
         f"they have {first.read.record_count} and {len(second.records)} records",
         status=200,
     )
-    error.attempts = 1 + second.proof.pages
+    # A complete read keeps its pages alone, so requests that were retried are not counted here.
+    error.attempts = second.proof.pages
     raise error
