@@ -1,12 +1,15 @@
 """What the retention settings forget, and what they never touch."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event, make_url
 
 from tests.support.store_world import World, read, world_on
 from worker.errors import LeaseLostError
+from worker.store.privacy import scrub
 from worker.store.runs import ledger
 from worker.store.runs.ledger import Purged, purge
 
@@ -28,6 +31,11 @@ async def forget(world: World, *, versions: float | None = None, ago: float = 0)
     kept = None if versions is None else timedelta(days=versions)
     until = world.fake.now() - timedelta(days=ago)
     return await purge(await world.lease(), versions=kept, last_sync_at=until)
+
+
+def file_content(url: str) -> bytes:
+    """The bytes of an SQLite file."""
+    return Path(make_url(url).database or "").read_bytes()
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
@@ -75,3 +83,21 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(sqlite_url, monkeypatc
             await purge(lease, versions=old)
         await world.rows_written("UPDATE lease SET expires_at = acquired_at")
         assert await purge(await world.lease(), versions=old) == Purged(versions=3)
+
+
+@pytest.mark.promise("8")
+async def test_a_purge_overwrites_what_it_deletes(sqlite_url):
+    """Also on an SQLite whose default is to leave the deleted bytes in the file."""
+    async with world_on(sqlite_url) as world:
+        await nights(world, "forgotten-id", "kept-id", "kept-id")
+        await scrub(world.database)  # the drafts of those runs
+
+        @event.listens_for(world.database.engine.sync_engine, "checkout")
+        def leave_bytes(connection: Any, *_: object) -> None:
+            connection.cursor().execute("PRAGMA secure_delete=OFF")
+
+        assert await forget(world, versions=0.5) == Purged(versions=1)
+    # The last connection that closes empties the WAL.
+    content = file_content(sqlite_url)
+    assert b"kept-id" in content
+    assert b"forgotten-id" not in content
