@@ -144,7 +144,11 @@ def sums_of(cells, facts: ReportFacts):
     denied_or_delayed = table("group", {"denied", "delayed"}.__contains__)
     yield "safety", [*denied_or_delayed, *blocked, *unknown]
     privacy = table("codes", lambda key: not key.code.startswith("NOR") and key != UNKNOWN)
-    yield "total", ["safety", *privacy, *(["unknown privacy"] if unknown else [])]
+    unknown_privacy = ["unknown privacy"] if unknown else []
+    yield "total", ["safety", *privacy, *unknown_privacy]
+    if not blocked:
+        private_groups = table("group", {"blocked", "shielded"}.__contains__)
+        yield "total", ["safety", *private_groups, *unknown_privacy]
     for group in {key.group for key in facts.codes}:
         yield ("group", group), table("codes", lambda key, group=group: key.group == group)
     yield "roster", ["confirmed", "stale"]
@@ -264,3 +268,39 @@ def test_causes_are_compared_with_the_areas_that_state_them(monkeypatch):
         one_ward, nights=[night], codes=codes, causes=few | {"Manual": Amount(7, 7)}, ages={}
     )
     assert ShownFacts(facts, SmallNumbers(5)).causes is None
+
+
+def test_causes_are_compared_with_the_groups_that_have_none():
+    """Causes of <5, <5, <5 and 5 are 19 at most, and a group of <5 is 4 at most.
+
+    A total of "25-30" is 23 at least, so each of them would have its maximum.
+    """
+    one_ward = ward(random.Random(1), 0)
+    groups = {
+        "denied": Amount(15, 10),
+        "delayed": Amount(5, 5),
+        "blocked": Amount(5, 4),
+    }
+    night = msgspec.structs.replace(one_ward.last, persons=15, groups=groups)
+    codes = {
+        CodeKey("denied", "NORN_FFL", ""): Amount(9, 8),
+        CodeKey("denied", "NORN_ALL", ""): Amount(3, 2),
+        CodeKey("denied", "NORN_EPO", ""): Amount(2, 2),
+        CodeKey("denied", "NORN_KUT", ""): Amount(1, 1),
+        CodeKey("delayed", "NORU", ""): Amount(5, 5),
+        CodeKey("blocked", "Block", "Hard"): Amount(2, 2),
+        CodeKey("blocked", "Block", "Soft"): Amount(3, 3),
+    }
+    causes = {
+        "Automated": Amount(3, 3),
+        "Derived": Amount(6, 3),
+        "Manual": Amount(7, 6),
+        "Undefined": Amount(4, 4),
+    }
+    ages = {"age_30": Amount(11, 8), "age_182": Amount(8, 7), "age_more": Amount(6, 4)}
+    facts = msgspec.structs.replace(
+        one_ward, nights=[night], codes=codes, causes=causes, ages=ages, ends={}
+    )
+    shown = ShownFacts(facts, SmallNumbers(5))
+    assert (shown.last.total.first, shown.last.total.last) == (25, 30)
+    assert shown.causes is None

@@ -107,10 +107,11 @@ class ShownFacts:
             return [part[0] for part in parts], [part[1] for part in parts]
         codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
         without = [count for key, count in counts.items() if key.code in codes]
+        having = [count for key, count in counts.items() if key.code not in codes]
+        # The page shows the sum of a group, which narrows the bounds more than its codes do.
         if not without:
-            # The page shows this sum, so it narrows the bounds more than its codes do.
             return [self.groups[group]], []
-        return [count for key, count in counts.items() if key.code not in codes], without
+        return (having, without) if having else ([], [self.groups[group]])
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
