@@ -129,7 +129,8 @@ class Overview:
             persons=self.prose(last.persons) if last.has_rate else self.patients(last.persons),
             roster=self.patients(last.roster),
         )
-        if change := self.month(lambda night: night.total):
+        # With the noun, because the sentence mentions patients as well.
+        if change := self.month(lambda night: night.total, "sentence_then"):
             sentence += f", {change}"
         if share := self.confirmed(last):
             # An old report must not read as if the persons were confirmed today.
@@ -139,8 +140,12 @@ class Overview:
             sentence += words.text(key, share=share)
         return sentence + "."
 
-    def month(self, count: Callable[[ShownNight], ShownCount]) -> str:
-        """Compare a count with that of a month ago, as text. Empty if one of them is small."""
+    def month(self, count: Callable[[ShownNight], ShownCount], noun: str = "") -> str:
+        """Compare a count with that of a month ago, as text. Empty if one of them is small.
+
+        Args:
+            noun: the key of a text with the earlier count and its noun. Empty: the count alone.
+        """
         month_ago, shown_then = self.facts.then, self.shown.then
         if month_ago is None or shown_then is None:
             return ""
@@ -148,6 +153,9 @@ class Overview:
         if not self._is_compared(now, then):
             return ""
         share = (now.number or 0) / (then.number or 1) - 1
+        amount = self.prose(then)
+        if noun:
+            amount = self.words.text(noun, n=grammatical_number(then), amount=amount)
         key = "month_more" if share > 0 else "month_fewer"
         if self._is_rounding(now, then) or not round(share * 100):
             key = "month_same"
@@ -155,7 +163,7 @@ class Overview:
             key,
             change=self.words.percent(abs(share)),
             day=self.words.day(month_ago.day),
-            then=self.prose(then),
+            then=amount,
         )
 
     def state(self) -> Iterator[str]:

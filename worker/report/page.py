@@ -273,7 +273,7 @@ class Page(Overview):
             )
             for cohort in self.shown.cohorts
         ]
-        names = ("cohort", "roster", "persons", "per_1000", "added_week", "removed_week")
+        names = ("cohort", "roster", "restricted", "per_1000", "added_week", "removed_week")
         table = self._table("cohorts_caption", names, rows)
         return without_empty_columns(table, NO_NUMBER) if rows else None
 
