@@ -52,7 +52,7 @@ async def test_what_excel_opens(sqlite_url, tmp_path):
     for row in rows:
         said = dict(zip(header, row, strict=True))
         assert said["Kode (navn)"] == names[said["Kode"]]
-        assert said["Gruppe"] in {"Nektet innsyn", "Utsatt innsyn", "Ingen begrensning"}
+        assert said["Gruppe"] in {"Nektet innsyn", "Utsatt innsyn", "Ingen restriksjon"}
         at = datetime.fromisoformat(plain[said["Restriksjon"]]["first_seen_at"])
         there = at.astimezone(ZoneInfo("Europe/Oslo")).strftime("%Y-%m-%d %H:%M:%S")
         assert said["Først sett"] == there
