@@ -64,7 +64,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
         return {str(jwk.get("kid") or key.thumbprint()): key for jwk, key in imported if key}
 
 
-def refused(reason: str) -> RefusedError:
+def client_refused(reason: str) -> RefusedError:
     """The refusal of a client. The response contains no reason."""
     return RefusedError("invalid_client", reason=f"invalid_client: {reason}")
 
@@ -79,59 +79,59 @@ def check_assertion(
     """
     # HelseID accepts only private_key_jwt.
     if "client_secret" in form:
-        raise refused("HID-1008: shared secrets are rejected")
+        raise client_refused("HID-1008: shared secrets are rejected")
     if form.get("client_assertion_type") != _ASSERTION_TYPE:
-        raise refused("wrong client_assertion_type")
+        raise client_refused("wrong client_assertion_type")
     token = _open(form.get("client_assertion", ""))
     claims = token.claims
     client = clients.get(str(claims.get("sub")))
     if client is None:
-        raise refused("unknown client")
+        raise client_refused("unknown client")
     kid = token.header.get("kid")
     # Without a kid, each registered key is tried, as in Duende.
     signers = [key for name, key in client.keys().items() if kid in {None, name}]
     if not any(verifies(token, key) for key in signers):
-        raise refused("no registered key made this signature")
+        raise client_refused("no registered key made this signature")
     if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
-        raise refused("iss, sub and client_id differ")
+        raise client_refused("iss, sub and client_id differ")
     audience = claims.get("aud")
     # One audience only: an assertion for several servers could be replayed by one of them.
     if audience not in (issuer, f"{issuer}/", [issuer], [f"{issuer}/"]):
-        raise refused("aud is not the issuer alone")
+        raise client_refused("aud is not the issuer alone")
     _check_times(claims, now_s)
     jti = claims.get("jti")
     if not isinstance(jti, str) or not jti:
-        raise refused("no jti")
+        raise client_refused("no jti")
     return client, claims
 
 
 def _open(compact: str) -> Token:
     token = read(compact)
     if token is None:
-        raise refused("malformed")
+        raise client_refused("malformed")
     if token.header.get("typ") != _ASSERTION_TYP:
-        raise refused("wrong typ")
+        raise client_refused("wrong typ")
     if token.header.get("alg") not in ALGORITHMS:
-        raise refused("alg not allowed")
+        raise client_refused("alg not allowed")
     return token
 
 
 def _check_times(claims: Claims, now_s: float) -> None:
     expires_s, not_before_s = claims.get("exp"), claims.get("nbf", 0)
     if not isinstance(expires_s, int | float) or not isinstance(not_before_s, int | float):
-        raise refused("exp or nbf is not a number")
+        raise client_refused("exp or nbf is not a number")
     if expires_s <= now_s - _CLOCK_SKEW_S:
-        raise refused("expired")
+        raise client_refused("expired")
     if expires_s - now_s > _LIFE_S_MAX:
-        raise refused("exp is more than 60 s ahead")
+        raise client_refused("exp is more than 60 s ahead")
     if not_before_s > now_s + _CLOCK_SKEW_S:
-        raise refused("not valid yet")
+        raise client_refused("not valid yet")
 
 
 # Organisation numbers in ``assertion_details`` (HelseID reference, 3 and 7, CONF 750616578).
 
 
-def _refused(code: str, problem: str) -> RefusedError:
+def _organization_refused(code: str, problem: str) -> RefusedError:
     return RefusedError("invalid_request", f"{code}: {problem}", reason=code)
 
 
@@ -146,8 +146,8 @@ def organization_claims(client: Client, assertion: Claims) -> tuple[Claims, bool
     is_multi = client.tenancy == "multi-tenant"
     parent, child = "", ""
     if "assertion_details" in assertion:
-        parent, child = _named(assertion["assertion_details"], client)
-        _check(client, parent, child)
+        parent, child = _named_organizations(assertion["assertion_details"], client)
+        _check_organizations(client, parent, child)
     if client.tenancy == "single-tenant":
         parent = client.organization  # always its own, whatever the assertion contains
     numbers = {
@@ -159,38 +159,42 @@ def organization_claims(client: Client, assertion: Claims) -> tuple[Claims, bool
     return claims, is_multi and parent in client.unsigned
 
 
-def _named(details: object, client: Client) -> tuple[str, str]:
+def _named_organizations(details: object, client: Client) -> tuple[str, str]:
     """Parent and child of the one ``helseid_authorization``, in an object or an array."""
     node: Any = details[0] if isinstance(details, list) and len(details) == 1 else details
     if not isinstance(node, dict) or node.get("type") != "helseid_authorization":
-        raise _refused("HID-1007", "expected one helseid_authorization")
+        raise _organization_refused("HID-1007", "expected one helseid_authorization")
     for name in ("practitioner_role", "organization", "identifier"):
         node = node.get(name) if isinstance(node, dict) else None
     if not isinstance(node, dict) or node.get("type") != "ENH":
-        raise _refused("HID-1007", "no identifier of type ENH")
+        raise _organization_refused("HID-1007", "no identifier of type ENH")
     form, value = _IDENTIFIERS.get(str(node.get("system"))), node.get("value")
     match = form.fullmatch(value) if form and isinstance(value, str) else None
     if match is None:
-        raise _refused("HID-1007", "unknown system, or not NO:ORGNR:<parent>[:<child>]")
+        raise _organization_refused(
+            "HID-1007", "unknown system, or not NO:ORGNR:<parent>[:<child>]"
+        )
     if client.tenancy == "none":
-        raise _refused("HID-1010", "the configuration does not support org claims")
+        raise _organization_refused("HID-1010", "the configuration does not support org claims")
     named = {name: number for name, number in match.groupdict().items() if number is not None}
     if not all(map(_NUMBER.fullmatch, named.values())):
-        raise _refused("HID-1004", "an organisation number has nine digits")
+        raise _organization_refused("HID-1004", "an organisation number has nine digits")
     return named.get("parent", ""), named.get("child", "")
 
 
-def _check(client: Client, parent: str, child: str) -> None:
+def _check_organizations(client: Client, parent: str, child: str) -> None:
     is_multi = client.tenancy == "multi-tenant"
     if is_multi and not parent:
-        raise _refused("HID-1010", "a multi-tenant client names parent and child together")
+        raise _organization_refused(
+            "HID-1010", "a multi-tenant client names parent and child together"
+        )
     if parent and not is_multi and not client.may_name_parent:
-        raise _refused("HID-1005", "passing a parent organisation is not enabled")
+        raise _organization_refused("HID-1005", "passing a parent organisation is not enabled")
     if parent and parent not in (client.delegations if is_multi else (client.organization,)):
-        raise _refused("HID-1001", "the parent organisation is not whitelisted")
+        raise _organization_refused("HID-1001", "the parent organisation is not whitelisted")
     # HelseID does not check the child of a multi-tenant client (CONF 749371403).
     if child and not is_multi and not client.may_name_child:
-        raise _refused("HID-1006", "passing a child organisation is not enabled")
+        raise _organization_refused("HID-1006", "passing a child organisation is not enabled")
     if child and not is_multi and child not in client.children:
         code = "HID-1003" if parent else "HID-1002"
-        raise _refused(code, "the child organisation is not whitelisted")
+        raise _organization_refused(code, "the child organisation is not whitelisted")

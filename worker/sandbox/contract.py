@@ -154,7 +154,7 @@ def put(document: Document, path: str, value: Any, *, null_parents: bool = False
 def _get(holder: Any, step: _Step) -> Any:
     needed: type[Any] = dict if isinstance(step, str) else list
     if not isinstance(holder, needed):
-        raise ValueError("two paths lead through the same field, once to a value")  # noqa: TRY004
+        raise ValueError("a field is a value on one path and has fields on another")  # noqa: TRY004
     if isinstance(step, str):
         return holder.get(step)
     if isinstance(step, int):
@@ -194,7 +194,7 @@ class Renderer:
             for column, values in contract.values.items()
         }
         # A whole array comes before fields of one of its elements.
-        self._columns = sorted(contract.columns.items(), key=lambda column: EACH not in column[1])
+        self._columns = sorted(contract.columns.items(), key=lambda item: not _has_array(item[1]))
         self.record(sample(area, "0" * 11))
 
     def record(self, restriction: Restriction) -> Document:
@@ -206,6 +206,7 @@ class Renderer:
         for path in self._contract.person[:1]:
             put(document, path, restriction.off_id)
         for name, source in self._columns:
+            # A record without an id must not get it from a column with the same path.
             if restriction.id or _first(source) not in self._ids:
                 self._write(document, name, source, restriction.values[name])
         for name, source in self._contract.extra.items():
@@ -215,7 +216,7 @@ class Renderer:
     def _write(self, document: Document, name: str, source: Source, value: Any) -> None:
         if not isinstance(source, dict):
             put(document, _first(source), self._sendable(name, value), null_parents=True)
-        elif EACH in source:
+        elif _has_array(source):
             elements: list[Document] = [{} for _ in value]
             leaves = {leaf: paths for leaf, paths in source.items() if leaf != EACH}
             for element, values in zip(elements, value, strict=True):
@@ -239,6 +240,11 @@ def _text(at: datetime, zone: str) -> str:
     if is_naive and at != NEVER:
         at = at.astimezone(ZoneInfo(zone))
     return f"{at:%Y-%m-%dT%H:%M:%S.%f}{9 if at == NEVER else 1}{'' if is_naive else 'Z'}"
+
+
+def _has_array(source: Source) -> bool:
+    """Whether the leaves are those of each element of an array."""
+    return isinstance(source, dict) and EACH in source
 
 
 def _first(source: Source) -> str:

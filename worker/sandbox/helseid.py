@@ -14,8 +14,8 @@ from worker.sandbox.clients import (
     TOKEN_EXCHANGE,
     Client,
     check_assertion,
+    client_refused,
     organization_claims,
-    refused,
 )
 from worker.sandbox.jose import (
     Claims,
@@ -40,7 +40,7 @@ from worker.sandbox.world import Fault, World, pick
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _SCOPE_CHARACTERS_MAX: Final = 300
 _IAT_SKEW_S: Final = 300
-"""Inferred. The nonce limits the age."""
+"""Inferred, because the nonce already limits the age of a proof."""
 
 
 class HelseId:
@@ -109,10 +109,10 @@ class HelseId:
         form = _form(request)
         # Basic authentication is a shared secret, too.
         if request.header("authorization"):
-            raise refused("HID-1008: shared secrets are rejected")
+            raise client_refused("HID-1008: shared secrets are rejected")
         client, assertion = check_assertion(form, self._world.clients, self.issuer, now_s)
         if self._assertions.is_used(assertion["jti"]):
-            raise refused("jti was used before")
+            raise client_refused("jti was used before")
         grant_type = form.get("grant_type")
         if len(request.all("dpop")) > 1:
             raise RefusedError("invalid_request", "Too many DPoP headers provided.")
@@ -143,7 +143,7 @@ class HelseId:
         return document
 
     def _bound(self, request: Request, client: Client, now_s: float) -> Claims:
-        """The claim of the proof's key. Empty if the client sends no proof and need not."""
+        """The claim that binds the token to the proof's key. Empty for a bearer token."""
         header = request.header("dpop")
         if header is None:
             if client.dpop:
@@ -194,7 +194,7 @@ def _scopes(client: Client, scope: str | None) -> tuple[str, ...]:
     scopes = tuple(dict.fromkeys(scope.split()))
     if len(scope) > _SCOPE_CHARACTERS_MAX or not scopes:
         raise RefusedError("invalid_scope", reason="empty or too long")
-    # Identity scopes are among those that a client of this kind never has.
+    # This also refuses identity scopes such as `openid`: no client is registered with them.
     if not set(scopes) <= set(client.scopes):
         raise RefusedError("invalid_scope")
     return scopes

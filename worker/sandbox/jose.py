@@ -177,9 +177,9 @@ def check_request(
         if proof.claims.get(name) != value:
             raise invalid(f"Invalid '{name}' value.")
     issued_s = proof.claims.get("iat")
-    # Booleans are integers in Python.
     if issued_s is None:
         raise invalid("Missing 'iat' value.")
+    # A bool is also an int.
     is_number = isinstance(issued_s, int | float) and not isinstance(issued_s, bool)
     if not is_number or not -past_s <= issued_s - int(now_s) <= future_s:
         raise invalid("Invalid 'iat' value.")

@@ -34,6 +34,8 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _FIRST_DAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _CYCLE: Final = 30
 """Number of generations after which the life of a restriction repeats."""
+_REPLACED: Final = 6
+"""The kind of a restriction that another one replaces at the end of each cycle."""
 _DENIED: Final = (
     "NORN_EPO", "NORN_FFL", "NORN_KUT", "NORN_ALL", "NORN_FOR",
     "NORN_FFH", "NORN_FPB", "NORN_DUP", "NORN_ANG", "NORN_UNGDOM",
@@ -49,11 +51,11 @@ def is_synthetic(off_id: str) -> bool:
 @lru_cache(maxsize=8)
 def population(seed: int, count: int) -> Mapping[str, int]:
     """The persons of a seed: the identifier of each line of the roster, with its number from 0."""
-    luck, lines = _luck("people", seed), dict[str, int]()
+    rng, lines = _random("people", seed), dict[str, int]()
     while len(lines) < count:
-        day = luck.randint(1, 28) + luck.choice((0,) * 19 + (40,))  # some have a D-number
-        month = luck.randint(1, _MONTHS) + luck.choice(_SHIFTS)
-        nine = f"{day:02d}{month:02d}{luck.randrange(100_000):05d}"
+        day = rng.randint(1, 28) + rng.choice((0,) * 19 + (40,))  # some have a D-number
+        month = rng.randint(1, _MONTHS) + rng.choice(_SHIFTS)
+        nine = f"{day:02d}{month:02d}{rng.randrange(100_000):05d}"
         if control := _control_digits(nine):
             lines.setdefault(nine + control, len(lines))
     return lines
@@ -95,53 +97,53 @@ def restrictions(area: str, seed: int, off_id: str, generation: int) -> Iterator
     """The person's restrictions in this area and generation, the same on every call."""
     # Most exist forever and change once in a cycle. One in eight disappears and returns unchanged,
     # one in eight is replaced by another with a new id, and one in eight exists half of the time.
-    luck = _luck(area, seed, off_id)
-    has_any = luck.random() < (0.42 if area == SAFETY else 0.15)
-    for number in range(luck.choice((1, 1, 2, 3)) if has_any else 0):
-        kind, birth, change = luck.randrange(8), luck.randrange(_CYCLE), luck.randrange(_CYCLE)
+    rng = _random(area, seed, off_id)
+    has_any = rng.random() < (0.42 if area == SAFETY else 0.15)
+    for number in range(rng.choice((1, 1, 2, 3)) if has_any else 0):
+        kind, birth, change = rng.randrange(8), rng.randrange(_CYCLE), rng.randrange(_CYCLE)
         epoch, age = divmod(generation + birth, _CYCLE)
-        absent = {5: range(24, 27), 6: range(27, 30), 7: range(15, 30)}.get(kind, ())
+        absent = {5: range(24, 27), _REPLACED: range(27, 30), 7: range(15, 30)}.get(kind, ())
         if age not in absent:
             # A restriction that is replaced gets new random values, and a new id, in each cycle.
-            life = _luck(area, seed, off_id, number, epoch if absent == range(27, 30) else 0)
+            life = _random(area, seed, off_id, number, epoch if kind == _REPLACED else 0)
             yield _restriction(area, off_id, number, (generation + change) // _CYCLE, life)
 
 
 def sample(area: str, off_id: str) -> Restriction:
     """A restriction for any identifier, for faults that need one."""
-    return _restriction(area, off_id, 1, 0, _luck("sample"))
+    return _restriction(area, off_id, 1, 0, _random("sample"))
 
 
-def _luck(*seeds: object) -> Random:
+def _random(*seeds: object) -> Random:
     """Random numbers that are the same for the same seeds, in every process."""
     # Not ``hash``, which differs from process to process.
     return Random(hashlib.blake2b(repr(seeds).encode(), digest_size=8).hexdigest())  # noqa: S311
 
 
-def _new_id(luck: Random) -> str:
-    return str(uuid.UUID(int=luck.getrandbits(128), version=4))
+def _new_id(rng: Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
-def _restriction(area: str, off_id: str, number: int, revision: int, luck: Random) -> Restriction:
-    created = _FIRST_DAY + timedelta(microseconds=luck.randrange(600 * 86_400 * 10**6))
+def _restriction(area: str, off_id: str, number: int, revision: int, rng: Random) -> Restriction:
+    created = _FIRST_DAY + timedelta(microseconds=rng.randrange(600 * 86_400 * 10**6))
     modified = created + timedelta(days=11 * revision) if revision else None
     if area == SAFETY:
-        values = _safety(off_id, number, revision, created, luck)
+        values = _safety(off_id, number, revision, created, rng)
     else:
-        values = _privacy(revision, created, luck)
+        values = _privacy(revision, created, rng)
     values |= {"source_created_at": created, "source_modified_at": modified}
-    undeclared = {"sourceRevision": revision} if luck.randrange(32) == 0 else {}
-    return Restriction(off_id, _new_id(luck), values, undeclared)
+    undeclared = {"sourceRevision": revision} if rng.randrange(32) == 0 else {}
+    return Restriction(off_id, _new_id(rng), values, undeclared)
 
 
-def _safety(off_id: str, number: int, revision: int, created: datetime, luck: Random) -> Document:
-    requisition = {"type": "Rekvisisjon", "value": _new_id(_luck("requisition", off_id))}
-    report = {"type": "Svarrapport", "value": _new_id(luck)}
+def _safety(off_id: str, number: int, revision: int, created: datetime, rng: Random) -> Document:
+    requisition = {"type": "Rekvisisjon", "value": _new_id(_random("requisition", off_id))}
+    report = {"type": "Svarrapport", "value": _new_id(rng)}
     # The requisition itself comes first, and some of the reports belong to it.
-    document = requisition if number == 0 and luck.randrange(3) == 0 else report
-    parent = requisition if number and luck.randrange(3) == 0 else {"type": None, "value": None}
-    code = luck.choices(("NORU", luck.choice(_DENIED), "N"), (58, 30, 12))[0]
-    days, until = luck.randrange(10, 1_500) + 7 * revision, None
+    document = requisition if number == 0 and rng.randrange(3) == 0 else report
+    parent = requisition if number and rng.randrange(3) == 0 else {"type": None, "value": None}
+    code = rng.choices(("NORU", rng.choice(_DENIED), "N"), (58, 30, 12))[0]
+    days, until = rng.randrange(10, 1_500) + 7 * revision, None
     # A requisition has a delay in days. Only its reports have an end date.
     if document is requisition:
         code = "NORU"
@@ -149,27 +151,27 @@ def _safety(off_id: str, number: int, revision: int, created: datetime, luck: Ra
         until = created + timedelta(days) if code == "NORU" else NEVER
     return {
         "confidentiality_code": code,
-        "cause": luck.choice(_CAUSES),
+        "cause": rng.choice(_CAUSES),
         "delay_days": days if document is requisition else None,
         "delay_from_time": None,
         "delay_delivery_until": until,
         **{f"object_{name}": value for name, value in document.items()},
         **{f"parent_object_{name}": value for name, value in parent.items()},
         "created_by": {
-            "role": luck.choice(("Lege", "Bioingeniør", "Helsesekretær", "System")),
-            "organisation": f"{300_000_000 + luck.randrange(256)}",
+            "role": rng.choice(("Lege", "Bioingeniør", "Helsesekretær", "System")),
+            "organisation": f"{300_000_000 + rng.randrange(256)}",
         },
     }
 
 
-def _privacy(revision: int, created: datetime, luck: Random) -> Document:
-    end = luck.choice((None, None, created + timedelta(days=100 + 30 * revision)))
+def _privacy(revision: int, created: datetime, rng: Random) -> Document:
+    end = rng.choice((None, None, created + timedelta(days=100 + 30 * revision)))
     return {
-        "privacy_type": luck.choice(("Block", "Block", "Block", "Shield")),
-        "privacy_level": "Hard" if (luck.randrange(4) + revision) % 4 == 0 else "Soft",
+        "privacy_type": rng.choice(("Block", "Block", "Block", "Shield")),
+        "privacy_level": "Hard" if (rng.randrange(4) + revision) % 4 == 0 else "Soft",
         "restriction_domain": "PPS",
         "object_scope": "All",
-        "subject_scope": luck.choice(("All", "Specified")),
+        "subject_scope": rng.choice(("All", "Specified")),
         "restricted_from": created,
         "restricted_to": end,
         "time_ranges": [{"from": created, "to": end}],

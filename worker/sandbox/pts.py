@@ -16,7 +16,14 @@ import msgspec
 
 from worker.sandbox.access import AccessChecker, Tokens
 from worker.sandbox.contract import HEADER, OFF_ID, AreaContract, Paging, put
-from worker.sandbox.people import Document, Restriction, is_synthetic, restrictions, sample
+from worker.sandbox.people import (
+    Document,
+    Restriction,
+    is_synthetic,
+    population,
+    restrictions,
+    sample,
+)
 from worker.sandbox.web import Headers, RefusedError, Request, Response, json_response, problem
 from worker.sandbox.world import Action, Fault, World, pick
 
@@ -53,8 +60,9 @@ def read_search(request: Request, contract: AreaContract) -> tuple[str, Any]:
     body, template = _fields(request.body), dict(contract.body)
     name, place = continuation_of(contract.pages)
     sent = (query if place == "query" else body).pop(name, None)
-    # A template may begin with the number of the first page.
-    if place == "body" and template.pop(name, None) == sent:
+    # The declared body may contain the continuation of the first page, such as page number 1.
+    first = template.pop(name, None) if place == "body" else None
+    if sent == first:
         sent = None
     _compare(contract.headers, headers, "headers", errors)
     _compare(contract.query, query, "query", errors)
@@ -86,11 +94,11 @@ def _compare(
         declared_as, sent_as = (json.dumps(v, sort_keys=True) for v in (value, sent.get(name)))
         form = _pattern(declared_as).fullmatch(sent_as)
         if form is None:
-            errors[f"{place}.{name}"] = ["The value is missing, or not as the contract has it."]
+            errors[f"{place}.{name}"] = ["The value is missing, or differs from the contract."]
         else:
             placeholders += form.groups()
     if sent.keys() - declared.keys():
-        errors[place] = ["There is a name here that the contract does not have."]
+        errors[place] = ["The contract does not declare one of these names."]
     return placeholders
 
 
@@ -131,7 +139,7 @@ class Pager:
             start = 0 if continuation is None else self._start(paging, continuation)
         except (ValueError, TypeError):
             start = -1
-        # If nothing marks the end, the client finds it with an empty page.
+        # If no field marks the last page, the client requests one more, which is empty.
         end = self.count if paging.style == "offset" else self.count + self.size - 1
         if not 0 <= start <= end:
             name, _ = continuation_of(paging)
@@ -148,8 +156,10 @@ class Pager:
             return -1
         if paging.style == "page":
             return (number - paging.first) * self.size
-        if paging.style == "offset" or not number:
+        if paging.style == "offset":
             return number
+        if number == 0:  # the reference of the first page
+            return 0
         start = number >> _CHECK_BITS
         return start if number == self._reference(start) else -1
 
@@ -273,13 +283,15 @@ class Pts:
     def _spoil(
         self, area: str, off_id: str, matches: list[Restriction], action: Action
     ) -> list[Restriction]:
-        """The restrictions, of which one is corrupted. A made-up one, if there is none."""
+        """Corrupt the last restriction, or a made-up one if the person has none."""
         *head, last = matches or [sample(area, off_id)]
         match action:
             case Action.EMPTY_LIST:
                 return []
             case Action.OTHER_PERSON:
-                wrong_person = next(person for person in self._world.people if person != off_id)
+                # Not from this world's roster, which may have only one person.
+                others = population(self._world.options.seed, 2)
+                wrong_person = next(person for person in others if person != off_id)
                 return [*matches, sample(area, wrong_person)]
             case Action.NO_KEY:
                 return [*head, last._replace(id="")]

@@ -59,7 +59,8 @@ class RunningSandbox:
         with self._lock:
             where, response, fault = handle(request)
             self._world.counts.update((f"requests {where}", f"{where} {response.status}"))
-            self._world.counts.update((f"fault {fault}",) if fault else ())
+            if fault:
+                self._world.counts[f"fault {fault}"] += 1
         return response
 
     def _control(self, request: Request) -> Response:
@@ -163,13 +164,12 @@ def _check(config: Path, settings: _Settings) -> None:
     text = config.read_text(encoding="utf-8")
     # Searched as text, so that a file edited by hand is accepted too.
     needed = (settings["helseid"]["issuer"], *settings["api"].values())
-    is_default = "contract_file" not in settings["api"]
-    if not all(json.dumps(value) in text for value in needed) or is_default == (
-        "contract_file" in text
-    ):
+    has_values = all(json.dumps(value) in text for value in needed)
+    has_same_keys = ("contract_file" in text) == ("contract_file" in settings["api"])
+    if not (has_values and has_same_keys):
         raise ValueError(
-            f"{config} names other addresses, or another contract, than those of this sandbox: "
-            "start it with those, or remove the file to have a new one"
+            f"{config} names other addresses, or another contract, than this sandbox: start the "
+            "sandbox with the ports and the contract of the file, or remove the file"
         )
 
 

@@ -77,6 +77,7 @@ def json_response(value: object, status: int = 200, headers: Headers | None = No
 def problem(status: int, headers: Headers | None = None, **more: Any) -> Response:
     """Problem details (RFC 9457) in ASP.NET's format, without values of the request."""
     document = {
+        # 15.5.1 is the section of status 400, 15.5.2 that of 401, and so on.
         "type": f"https://tools.ietf.org/html/rfc9110#section-15.5.{status - 399}",
         "title": responses[status],
         "status": status,
@@ -121,11 +122,12 @@ class RefusedError(Exception):
         return json_response(body, 400, NO_STORE | self._nonce)
 
     def at_api(self, style: str) -> Response:
-        """The response of an API, in the style of NHN's sample, ``bearer``, or of RFC 9449.
+        """The response of an API.
 
-        The sample reports an invalid DPoP proof with ``context.Fail``, for which ASP.NET's handler
-        sends no description. It describes errors of the token itself, and sends no challenge with
-        a 403 (PTS reference, section 13).
+        Style ``dpop`` follows RFC 9449, and ``bearer`` follows NHN's sample. The sample reports an
+        invalid DPoP proof with ``context.Fail``, for which ASP.NET's handler sends no description.
+        It describes errors of the token itself, and sends no challenge with a 403 (PTS reference,
+        section 13).
         """
         status = 403 if self.error == "insufficient_scope" else 401
         description = f', error_description="{self.description}"'
@@ -189,7 +191,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length", 0))
-        # Without reading the body, so the connection cannot be used again.
+        # The body is not read, so the connection cannot be used again.
         if length > BODY_BYTES_MAX:
             self.close_connection = True
             self._send(problem(413))

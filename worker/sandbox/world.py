@@ -46,7 +46,7 @@ RECORDS: Final = frozenset(
         Action.UNKNOWN_CONTINUATION,
     }
 )  # fmt: skip
-"""Faults in the records of an answer. The others affect a request before it is checked."""
+"""Actions on the records of an answer. The others affect a request before it is checked."""
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -112,7 +112,11 @@ def pick(
     *,
     in_records: bool = False,
 ) -> Fault | None:
-    """The first fault that affects this request in this phase. Counts the match."""
+    """The first fault that affects this request. Counts the match.
+
+    Args:
+        in_records: look for faults in the records of an answer. Default: all other faults.
+    """
     for fault in faults:
         if (fault.action in RECORDS) == in_records and fault.strikes(area, off_id, index):
             return fault
@@ -123,7 +127,7 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Options of a sandbox. The same options give the same responses.
 
     Attributes:
-        seed, persons: the persons on the roster. Any other identifier gets ``[]``.
+        seed, persons: the persons on the roster. Any other person has no records.
         helseid_port, pts_port: 0 selects a free port.
         issuer, pts_url: addresses of the stand-ins, which may be behind a proxy. Empty: those of
             the ports. The issuer may have a path.

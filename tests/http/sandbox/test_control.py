@@ -72,3 +72,13 @@ def test_which_requests_are_struck(sandbox: RunningSandbox, signed_in: Caller):
     assert struck(times=2) == [1, 2]
     assert struck(every=3, times=1) == [3]
     assert sandbox.control()["faults_struck"] == [1]
+
+
+def test_a_roster_of_one_person_has_records_of_another(sandbox: RunningSandbox, signed_in: Caller):
+    """The fault needs a second person, whom the roster need not contain."""
+    sandbox.control(persons=1, faults=[{"action": "other_person"}])
+    records = signed_in.search(OFF_IDS[0]).json()
+    assert (
+        len({record["patientSafetyObject"]["person"]["offId"] for record in records} | {OFF_IDS[0]})
+        == 2
+    )
