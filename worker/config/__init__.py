@@ -74,8 +74,10 @@ def load(
     except ConfigurationError as error:
         origin = "--config" if config_path else CONFIG_VARIABLE
         is_gone = bool(requested) and is_missing(config_file)
-        gone = f"there is no configuration file {config_file} (from {origin})"
-        unread.append(gone if is_gone else error.advice)
+        if is_gone:
+            unread.append(f"there is no configuration file {config_file} (from {origin})")
+        else:
+            unread.append(error.advice)
     # A file that cannot be read is one error among others: flags and variables are still checked.
     values = sources.merged((by_flags, sources.environment(environ, cwd), by_file))
     settings, errors = _read(values)

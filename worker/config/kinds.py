@@ -79,8 +79,10 @@ Duration = Annotated[
     _of_text(parse_duration),
     _must(bool, "must be longer than 0"),
 ]
-Kept = Annotated[Duration, _must(lambda time: time.days // 30, "must be at least 30d, or none")]
-"""Rejects ``90m``, which looks like months, and less than the week that the report covers."""
+_KEPT_MIN: Final = timedelta(days=30)
+Kept = Annotated[Duration, _must(lambda time: time >= _KEPT_MIN, "must be at least 30d, or none")]
+"""The minimum rejects ``90m``, which looks like months. It also keeps the week that the report
+covers."""
 File = Annotated[
     Path,
     _must(

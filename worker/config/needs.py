@@ -50,18 +50,20 @@ _ONLY_IF: Final = {
 _PUBLIC_FILES: Final = ("api.contract_file", "tls.ca_file")
 
 
-def unmet(settings: Settings, purpose: Purpose, unknown: Collection[str] = ()) -> Iterator[str]:
+def unmet(settings: Settings, purpose: Purpose, invalid: Collection[str] = ()) -> Iterator[str]:
     """One line for each missing key and for each unusable file.
 
     Args:
-        unknown: keys and sections with invalid values.
+        invalid: keys and sections that have an error already.
     """
     for name in KEYS:
         section = name.partition(".")[0]
-        other, required_value = _ONLY_IF.get(name, (name, settings.value(name)))
-        is_used = section in _SECTIONS[purpose] and settings.value(other) == required_value
+        is_used, other = section in _SECTIONS[purpose], name
+        if name in _ONLY_IF:
+            other, required_value = _ONLY_IF[name]
+            is_used = is_used and settings.value(other) == required_value
         # A key with an invalid value has its own error, and does not count as missing.
-        if is_used and {section, name, other}.isdisjoint(unknown):
+        if is_used and {section, name, other}.isdisjoint(invalid):
             try:
                 _check(settings, name)
             except ConfigurationError as error:
@@ -81,7 +83,7 @@ def required(settings: Settings, name: str) -> Any:
 
 
 def _check(settings: Settings, name: str) -> None:
-    """Raise the error of a required key that is not set, or of an unreadable file."""
+    """Raise an error if a required key is not set, or if the file of a key cannot be used."""
     path = required(settings, name) if name in _REMEDIES else settings.value(name)
     if path is None or not name.endswith("_file"):
         return

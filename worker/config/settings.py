@@ -23,7 +23,7 @@ EVERYDAY: Final = (
 )
 """The keys that every installation sets. These keys and their sections come first."""
 PREFIX: Final = "PTS_"
-_ACCEPTED: Final[Mapping[str, str]] = {
+_MESSAGES: Final[Mapping[str, str]] = {
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
     "string": "must be a text in quotes",
@@ -343,7 +343,7 @@ def _unknown(name: str) -> str:
 def message_of(detail: Mapping[str, Any]) -> str:
     """The message for one of pydantic's errors, to follow the key's name."""
     kind = detail["type"]
-    text = _ACCEPTED.get(kind) or _ACCEPTED.get(kind.partition("_")[0]) or str(detail["msg"])
+    text = _MESSAGES.get(kind) or _MESSAGES.get(kind.partition("_")[0]) or str(detail["msg"])
     return text.removeprefix("Value error, ").replace("Input should", "must")
 
 
