@@ -131,11 +131,9 @@ SENTENCES = {
     "en": "28 April: 37 restrictions are in effect for 37 of 40 patients, 429% more "
     "than on 28 March (7 restrictions); 100% of the roster confirmed by the last publication.",
     "nb": "28. april: 37 restriksjoner er i kraft for 37 av 40 pasienter, 429 % flere "
-    "enn 28. mars (7 restriksjoner); opplysningene om 100 % av pasientene på listen er bekreftet i "
-    "siste publisering.",
+    "enn 28. mars (7 restriksjoner); opplysningene er bekreftet for 100 % av listen.",
     "nn": "28. april: 37 restriksjonar er i kraft for 37 av 40 pasientar, 429 % fleire "
-    "enn 28. mars (7 restriksjonar); opplysningane om 100 % av pasientane på lista er stadfesta i "
-    "siste publisering.",
+    "enn 28. mars (7 restriksjonar); opplysningane er stadfesta for 100 % av lista.",
 }
 
 
