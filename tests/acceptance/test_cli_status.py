@@ -165,7 +165,7 @@ def test_departed_persons_are_listed_until_they_are_erased(worker: Installation,
     assert person["departed_at"] == explained.document["departed_at"]
     assert person["local_ref"] in text.out
     assert person["departed_at"][:19].replace("T", " ") in text.out
-    assert "1 person departed. Their rows stay until `pts-worker erase`" in text.out
+    assert "1 person departed. Their rows stay until you run `pts-worker erase`" in text.out
     assert len(runs.document["runs"]) == 2
     assert worker.run("erase", stdin=gone[:11].encode()).code == 0
     assert worker.run("status", "--departed").document == {"departed": []}

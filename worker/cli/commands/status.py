@@ -30,7 +30,7 @@ _WITHHELD: Final = (
 )
 _NO_REFERENCE: Final = "(no reference)"
 _DEPARTED: Final = (
-    "{persons} departed. Their rows stay until `pts-worker erase` removes them, one by one"
+    "{persons} departed. Their rows stay until you run `pts-worker erase` for each person"
 )
 
 
@@ -107,7 +107,7 @@ async def _read(app: "App", max_age: timedelta | None, runs: int) -> dict[str, A
             "failures": await store.read(queries.failure_counts),
             "open_run": await run_to_continue(app, store),
             # A monitor writes this to logs and mail, which must not contain references of persons.
-            "withheld": None if max_age else await store.read(queries.withheld_run),
+            "withheld": await store.read(queries.withheld_run) if max_age is None else None,
             "runs": await store.read(queries.last_runs, runs),
         }
 
