@@ -14,7 +14,7 @@ import click
 
 from worker import __version__
 from worker.cli.options import COMMON, Cli, Group
-from worker.cli.output import IDENTIFIER_HINT, report_bug, report_call, report_error
+from worker.cli.output import IDENTIFIER_HINT, report_bug, report_error, report_usage_error
 from worker.errors import ExitCode, StoppedError, UsageError, WorkerError
 from worker.masking import mask_identifiers
 from worker.streams import is_output_lost
@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     # Imported modules are never garbage, and collecting them took a tenth of the start-up time.
     gc.disable()
     try:
-        # Before click parses them, because click repeats arguments in its messages.
+        # Checked before click parses them, because click repeats arguments in its messages.
         if any(mask_identifiers(word) != word for word in arguments):
             raise UsageError(_IDENTIFIER, hint=IDENTIFIER_HINT)  # noqa: TRY301 - as click does
         code = PROGRAM.main([*arguments], NAME, standalone_mode=False, obj=cli) or ExitCode.OK
@@ -107,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         report_error(StoppedError("stopped"), as_json=as_json)
         return ExitCode.STOPPED
     except click.ClickException as error:
-        report_call(_with_replacement(error), arguments, as_json=as_json)
+        report_usage_error(_with_replacement(error), arguments, as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as error:
         report_error(error, as_json=as_json)
@@ -122,14 +122,16 @@ def run(arguments: Sequence[str]) -> int:
 def _with_replacement(error: click.ClickException) -> click.ClickException:
     """Return the error, or for a removed command or option one that names the replacement."""
     match error:
-        case click.NoSuchCommand(ctx=context, command_name=words):
-            pass
-        case click.NoSuchOption(ctx=context, option_name=words):
-            pass
+        case (
+            click.NoSuchCommand(ctx=context, command_name=words)
+            | click.NoSuchOption(ctx=context, option_name=words)
+        ):
+            pass  # ``words`` is the removed command or option
         case click.BadParameter(ctx=context, param=click.Option(opts=[flag]), message=text):
             # A removed value: click's message begins with it in quotes, as in GONE.
             words = f"{flag} {text.partition(' is not')[0]}"
         case _:
             return error
+    # As in GONE, without the program's name.
     call = f"{context.command_path} {words}".partition(" ")[2] if context else ""
     return click.UsageError(GONE[call], context) if call in GONE else error

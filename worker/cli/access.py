@@ -68,10 +68,10 @@ def roster_of(app: "App") -> Roster:
         ConfigurationError: the configuration is wrong. Raised before the prompt.
         UsageError: the input is not an identifier.
     """
-    if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
-        return app.roster()
-    app.identity()  # a key that cannot be read is reported before the prompt
-    return app.roster(stdin=io.BytesIO(read_identifier().reveal().encode()))
+    if app.settings.roster.path == "-" and sys.stdin.isatty():
+        app.identity()  # a key that cannot be read is reported before the prompt
+        return app.roster(stdin=io.BytesIO(read_identifier().reveal().encode()))
+    return app.roster()
 
 
 def _purpose(_context: object, _parameter: object, purpose: str | None) -> str | None:

@@ -102,11 +102,10 @@ async def _result(name: str, check: Check, app: App, reported: dict[str, str]) -
         text = "; ".join((await check(app, warnings), *warnings))
     except WorkerError as error:
         # One missing key fails several checks. Only the first of their lines describes it.
-        lines = {
-            reported.setdefault(problem, name) for problem in error.problems or (error.advice,)
-        }
-        if name not in lines:
-            return Line(name, "FAIL", f"see {', '.join(lines)}", "", error.exit_code)
+        problems = error.problems or (error.advice,)
+        reported_by = {reported.setdefault(problem, name) for problem in problems}
+        if name not in reported_by:
+            return Line(name, "FAIL", f"see {', '.join(reported_by)}", "", error.exit_code)
         return Line(name, "FAIL", error.message, error.hint, error.exit_code)
     hint = "; ".join(dict.fromkeys(warnings.values()))
     return Line(name, "WARN" if warnings else "OK", masked(text), masked(hint))
@@ -219,11 +218,12 @@ async def check_probe(app: App, warnings: Warnings, off_id: NationalId) -> str:
             counts[area.name] = len(read.records)
             # A declared column without any value suggests a wrong path in the contract.
             declared = app.contract()[area.name].columns
-            rows = zip(area.columns, *(record.columns for record in read.records), strict=True)
             empty = [
                 column.name
-                for column, *values in rows
-                if column.name in declared and {*values} == {None}
+                for index, column in enumerate(area.columns)
+                if read.records
+                and column.name in declared
+                and all(record.columns[index] is None for record in read.records)
             ]
             for finding, names in (("undeclared", [*read.drift]), ("empty columns", empty)):
                 if names:
@@ -339,7 +339,8 @@ async def _count(roster: Roster, *, sends_h_numbers: bool) -> _Counts:
                 counts.first_error = counts.first_error or f"{entry.where}: {entry.problem}"
                 continue
             label = hash((entry.local_ref, entry.cohort))
-            is_new = (person := hash(entry.off_id.reveal())) not in labels
+            person = hash(entry.off_id.reveal())
+            is_new = person not in labels
             counts.persons += is_new
             if entry.is_h_number and not sends_h_numbers:
                 # No warnings: neither its digits nor its labels reach PTS or a reader.

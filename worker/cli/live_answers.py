@@ -27,6 +27,7 @@ from worker.roster.csv_file import CsvRoster
 _OK: Final = 200
 _EMPTY: Final = (204, 404)
 _COVERED_BY: Final = {"ignore": ("ignore", "paging"), "empty_status": ("empty_status",)}
+"""The keys of open points that make an open point about a failed read superfluous, by its key."""
 _SUCCESSES: Final = range(201, 300)
 _QUOTED: Final = re.compile(r"`(\w+)")
 _KEYS: Final = {
@@ -54,9 +55,11 @@ async def learn(app: App) -> dict[str, Proposal]:
     try:
         async with app.reader(app.pace(), attempts_max=2) as reader:
             for person in persons:
-                for area in answers if size <= _BYTES_MAX else ():
-                    answers[area].append(await reader.first_response(person, area.name))
-                    size += len(answers[area][-1].body)
+                if size > _BYTES_MAX:
+                    break
+                for area, responses in answers.items():
+                    responses.append(await reader.first_response(person, area.name))
+                    size += len(responses[-1].body)
         proposals = {
             area.name: learned(area, contract[area.name], responses)
             for area, responses in answers.items()
@@ -81,22 +84,23 @@ async def _prove(
         try:
             await reader.read(person, area)
         except AreaError as error:
-            # An outage or a refused client is no evidence about the contract.
-            if error.kind not in _KEYS and error.status != _OK:
+            is_about_contract = error.kind in _KEYS or error.status == _OK
+            if not is_about_contract:  # an outage, or a refused client
                 raise
             text = without_indexes(error.message.replace(f"; {LEARN}", ""))
             keys = ["empty_status"] if error.status in _EMPTY else _QUOTED.findall(text)
             keys = [key for key in keys if key in proposal.table]
-            failures[(keys or [_KEYS.get(error.kind, "path")])[0], text] += 1
+            key = keys[0] if keys else _KEYS.get(error.kind, "path")
+            failures[key, text] += 1
     noted = {note.key for note in proposal.notes}
     for (key, text), number in failures.items():
         # An open point of the first pages may cover these fields, links or statuses already.
-        if key not in _COVERED_BY or noted.isdisjoint(_COVERED_BY[key]):
+        if noted.isdisjoint(_COVERED_BY.get(key, ())):
             proposal.note(key, f"{counted(number, 'person')} cannot be read: {text}")
 
 
 async def _persons(app: App) -> list[Person]:
-    """The first persons on standard input. None on a terminal, which is not read."""
+    """The first persons on standard input. A terminal counts as empty input, which is an error."""
     persons = list[Person]()
     roster = CsvRoster("-", stdin=BytesIO() if sys.stdin.isatty() else None)
     try:

@@ -81,11 +81,14 @@ class OpenApi:
             is_search = is_in_force or any(map(_SEARCH.search, names))
             candidate = operation._replace(is_named=any(matches) and is_search)
             version = [int(n) for text in _VERSION.findall(path)[-1:] for n in text.split(".")]
-            rank = candidate.is_likely, candidate.can_be_called, is_search, matches
-            ranked.append(((any(matches), *rank, not candidate.remark, version), candidate))
-        ranked.sort(key=lambda pair: pair[0], reverse=True)
-        named = [candidate for rank, candidate in ranked if rank[0]]
-        return named or [candidate for _, candidate in ranked]
+            has_name = any(matches)
+            # Of equal candidates, the one without a remark wins, then the highest version.
+            fit = candidate.is_likely, candidate.can_be_called, is_search, matches
+            rank = (has_name, *fit, not candidate.remark, version)
+            ranked.append((rank, has_name, candidate))
+        ranked.sort(key=lambda row: row[0], reverse=True)
+        named = [candidate for _, has_name, candidate in ranked if has_name]
+        return named or [candidate for *_, candidate in ranked]
 
     def proposal(
         self,
@@ -104,9 +107,11 @@ class OpenApi:
             proposal.operations.append(row)
         if chosen is None:
             refused = [f"{other.name} ({other.remark})" for other in others if other.is_named]
-            text = f"the worker cannot call {listed(refused)}. To choose another"
-            text = text if refused else "no operation is clearly the search of this area"
-            proposal.note("path", f"{text}: use --{area.table.rpartition('_')[2]} PATH")
+            text = "no operation is clearly the search of this area"
+            if refused:
+                text = f"the worker cannot call {listed(refused)}. To choose another"
+            option = area.name.partition("-")[2]  # safety or privacy
+            proposal.note("path", f"{text}: use --{option} PATH")
             return proposal
         proposal.table["path"] = chosen.path
         if chosen.remark:
@@ -230,7 +235,11 @@ def _parsed(content: bytes) -> Any:
 
 
 def _json_of(node: yaml.Node | None, budget: Iterator[int]) -> Any:
-    """Convert a YAML node to a JSON value. Tags create no objects, and ``NO`` remains text."""
+    """Convert a YAML node to a JSON value. Tags create no objects, and ``NO`` remains text.
+
+    Args:
+        budget: has an element for each value that may still be read.
+    """
     if next(budget, None) is None:
         raise DataContractError(f"a document of more than {_VALUES_MAX:,} values")
     if isinstance(node, yaml.MappingNode):

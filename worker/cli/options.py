@@ -118,13 +118,13 @@ def path(text: str) -> Path:
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option that sets a configuration key. It is not passed to the command."""
 
-    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    def set_flag(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         # An absent option must not replace the value of the file.
         if value not in {None, ()}:
             text = ",".join(value) if parameter.multiple else value
             _cli(context).flags[key] = (text, parameter.opts[0])
 
-    return click.option(flag, callback=keep, expose_value=False, **attributes)
+    return click.option(flag, callback=set_flag, expose_value=False, **attributes)
 
 
 def _cli(context: click.Context) -> Cli:
@@ -132,7 +132,7 @@ def _cli(context: click.Context) -> Cli:
 
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
-    # Given before the command's name, it is absent after it, where this is called again.
+    # click calls this for the program and for the command, and the path may be set for one only.
     _cli(context).config_file = value or _cli(context).config_file
 
 

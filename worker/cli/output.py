@@ -29,7 +29,7 @@ _EXAMPLE: Final = re.compile("Example: (`[^`]+`)")
 _WIDEST: Final = 10_000
 """Width of a table, in characters. ``fitted`` wraps its rows for a terminal."""
 _STATUS_MAX: Final = 180
-"""Maximum length of a unit's status. An alert of at most 400 characters also lists commands."""
+"""Maximum length of a unit's status, so that an alert has room for it and for commands."""
 
 
 def instant(at: datetime | None) -> str:
@@ -167,7 +167,9 @@ def notify(*assignments: str) -> None:
         client.sendto(text.encode(errors="replace"), address)
 
 
-def report_call(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> None:
+def report_usage_error(
+    error: click.ClickException, arguments: Sequence[str], *, as_json: bool
+) -> None:
     """Report a usage error of click, with an example of the command."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
         print(error.format_message(), file=sys.stderr)

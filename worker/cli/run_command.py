@@ -50,7 +50,7 @@ _IN_SUMMARY: Final = frozenset(
         *("area.unread", "breaker.given_up", "roster.line_unreadable"),
     }
 )
-"""Events that the summary on a terminal repeats, with the command that lists the rest."""
+"""Log events that are hidden on a terminal, because the summary contains them."""
 _STOPPING: Final = "stopping: complete reads are saved. Press Ctrl-C again to stop at once"
 
 
@@ -71,6 +71,7 @@ class RunWatch:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
+            # The default column would not wrap a long text.
             TextColumn("{task.fields[text]}", markup=False, table_column=Column()),
             console=Console(stderr=True),
             transient=True,
@@ -113,7 +114,8 @@ class RunWatch:
         if progress.persons_with_gaps:
             text += f", {progress.persons_with_gaps:,} with gaps"
         is_stopping = self._stop is not None and self._stop.is_set()
-        if note := _STOPPING if is_stopping else progress.slowness():
+        note = _STOPPING if is_stopping else progress.slowness()
+        if note:
             text += f" ({note})"
         self.bar.update(task.id, text=text)
         return text
@@ -287,7 +289,10 @@ async def stoppable(
         with anyio.CancelScope() as scope:
 
             def stop_or_cancel() -> None:
-                (scope.cancel if stop.is_set() else stop.set)()
+                if stop.is_set():
+                    scope.cancel()
+                else:
+                    stop.set()
 
             with _on_signals(lambda: loop.call_soon_threadsafe(stop_or_cancel)):
                 return await work(stop)

@@ -157,10 +157,11 @@ async def _expected(roster: Roster, request: RunRequest, last: RunFacts | None) 
 
 
 def _with_last_status(app: App, report: RunReport, progress: RunProgress) -> RunReport:
-    """The report, for an interrupted run with the last status and the addresses of both servers."""
-    # A refused client has its reason from HelseID or PTS. Other causes may be network problems.
-    is_unclear = report.status == RunStatus.INTERRUPTED and report.exit_code != ExitCode.REFUSED
-    if not is_unclear or not (slowness := progress.slowness()):
+    """Add the last status and the addresses of both servers to the report of an interrupted run."""
+    slowness = progress.slowness()
+    # If the client was refused, the report already has the reason of HelseID or PTS.
+    is_explained = report.exit_code == ExitCode.REFUSED
+    if report.status != RunStatus.INTERRUPTED or is_explained or not slowness:
         return report
     issuer = app.settings.helseid.issuer
     status = f"last status: {slowness}; PTS is {app.base_url()}, HelseID {issuer}"
@@ -172,9 +173,12 @@ async def _apply_retention(
 ) -> None:
     """Delete old versions and accesses. An error is only logged."""
     # The run is published, and the next run tries again.
-    kept, until = app.settings.retention.versions, last.published_at if last else None
+    versions = app.settings.retention.versions
+    last_sync_at = last.published_at if last else None
     try:
-        purged = await purge(lease, versions=kept, last_sync_at=until, is_stopping=stop.is_set)
+        purged = await purge(
+            lease, versions=versions, last_sync_at=last_sync_at, is_stopping=stop.is_set
+        )
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return

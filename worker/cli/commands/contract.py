@@ -98,7 +98,7 @@ def _named(path: str, document: "OpenApi") -> "Operation":
 
 
 def _chosen(cli: options.Cli, area: str, candidates: list["Operation"]) -> "Operation | None":
-    """The only likely operation. If there are several, ask at a terminal."""
+    """The likeliest operation. If not exactly one is likely, ask at a terminal."""
     likely = [operation for operation in candidates if operation.is_likely]
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not cli.as_json
     if len(likely) == 1 or not candidates or not is_terminal:

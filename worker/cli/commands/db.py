@@ -133,7 +133,7 @@ async def _back_up(app: "App", file: Path) -> dict[str, Any]:
 
 @contextmanager
 def _new(file: Path) -> Iterator[Path]:
-    """Yield an empty file with mode 0600 and a hidden name. It gets its own name at the end."""
+    """Yield an empty file with mode 0600 and a hidden name. At the end it becomes ``file``."""
     from worker.files import convert_write_errors
 
     with convert_write_errors(file):

@@ -127,8 +127,9 @@ def _print(out: Path, values: Mapping[str, Any], document: Mapping[str, Any]) ->
     from worker.core.hosts import ENVIRONMENTS
 
     call = f"pts-worker --config {shlex.quote(str(out))}"
-    # Without an environment, the values contain the issuer themselves.
-    issuer = ENVIRONMENTS.get(values.get("api.environment", ""), values).get("helseid.issuer")
+    # Without an environment, the issuer is among the values.
+    environment = values.get("api.environment")
+    issuer = (ENVIRONMENTS[environment] if environment else values).get("helseid.issuer")
     test = "test." if issuer == ENVIRONMENTS["test"]["helseid.issuer"] else ""
     print(f"{out.absolute()} written; it describes every key.")
     for file in document["made"]:
