@@ -31,7 +31,8 @@ _ROWS_PER_KEY = {
     (version.name, f"ix_{version.name}_person_id_restriction_id"): "2 1"
     for version in VERSIONS.values()
 }
-"""By table and index: the rows for each value of its first column, then of its first two, …"""
+"""By table and index: the average number of rows with an equal first column, then with two equal
+first columns, and so on. The format is that of ``sqlite_stat1``."""
 _GRANTS = """
     SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
         || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
@@ -67,11 +68,13 @@ def set_statistics(connection: Connection) -> None:
     """Give SQLite's planner fixed statistics: a person has one or two rows, a run has many drafts.
 
     For a table that was never analysed, SQLite assumes a million rows, and ten rows for each value
-    of an index. So if a short list of references is joined with a view, it reads the whole view and
-    looks up each row in the list, and for a batch of persons it reads all drafts of the run. With
-    these statistics it starts with the list, or with the batch. They are fixed, so that plans do
-    not change with the contents of a database, until the operator runs ``ANALYZE``. A migration
-    that recreates a table drops them, so each upgrade sets them again.
+    of an index. So if a reader joins a short list of references with a view, SQLite reads the whole
+    view, and looks up each row in the list. For a batch of persons, it reads all drafts of the run.
+    With these statistics it starts with the list, and with the batch.
+
+    They are fixed, so that plans do not change with the contents of a database, unless the operator
+    runs ``ANALYZE``. Each upgrade sets them again, because a migration that recreates a table drops
+    them.
     """
     connection.execute(text("ANALYZE sqlite_schema"))  # creates the table without counting rows
     for (name, index), rows in _ROWS_PER_KEY.items():
@@ -98,13 +101,13 @@ def migrate(connection: Connection) -> None:
     context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()
-    # `alembic upgrade` may stop at an earlier revision, which has not all tables of these views.
+    # `alembic upgrade` may stop at an earlier revision, which lacks some tables of these views.
     if context.get_context().get_current_revision() == HEAD:
         for view in views:
             connection.execute(view)
         for grant in granted:
             connection.execute(text(grant))
-        # This release may know more codes than the last one.
+        # This release may know the meaning of codes that the last one did not.
         correct_derived(connection)
         if dialect == "sqlite":
             set_statistics(connection)

@@ -35,14 +35,15 @@ T = TypeVar("T")
 PATIENCE_S: Final = 60.0
 """How long a transaction is retried before the database counts as unavailable."""
 LONG_TRANSACTION_S: Final = 3_600.0
-"""How long a server may take for a long transaction, such as a publication or a report."""
+"""Time limit of a long transaction on a server, such as a publication or a report."""
 _ANSWER_S_MIN: Final = 30.0
-"""How long a server may take for any other transaction, unless patience is longer."""
+"""Time limit of any other transaction on a server, unless patience is longer."""
 _STOPPED_S: Final = 4.0
 """The time for an answer after a stop was requested. There are no retries after it."""
 _BUSY_S_MAX: Final = 5.0
+"""The longest wait of one attempt for a lock on the SQLite file. Then the attempt is retried."""
 _WAIT_S_MAX: Final = 20.0
-"""The longest time-outs of the drivers and the pool. Each is followed by another attempt."""
+"""The longest wait of one attempt for PostgreSQL: for a connection, or for a lock."""
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_S_MAX: Final = 2.0
 IDLE_S: Final = 50.0
@@ -59,9 +60,10 @@ class Database:
     Attributes:
         has_clock: the database is a server, and all lease holders use its clock.
         gate: limits concurrent writes.
-        limit_s: how long a server may take over a transaction.
+        limit_s: time limit of a transaction on a server.
         stop: when set, waiting for an unavailable database ends.
-        given_up: the error after which later calls fail without waiting, once patience ran out.
+        final_errors: empty until patience runs out, or a stop ends the wait. Then it contains the
+            error, and later calls raise it without waiting.
     """
 
     engine: AsyncEngine
@@ -71,7 +73,7 @@ class Database:
     stop: anyio.Event
     has_clock: bool = False
     limit_s: float = math.inf
-    given_up: list[WorkerError] = field(default_factory=list, repr=False)
+    final_errors: list[WorkerError] = field(default_factory=list, repr=False)
     tls: PostgresTls | None = field(default=None, repr=False)
 
     @property
@@ -80,7 +82,7 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     def for_long_transactions(self) -> "Database":
-        """This database with a longer limit: a server may take an hour for each transaction."""
+        """This database with a time limit of an hour for each transaction on a server."""
         return replace(self, limit_s=max(self.limit_s, LONG_TRANSACTION_S))
 
     async def read(
@@ -118,19 +120,19 @@ class Database:
         """The time of the clock that all processes share: the server's, or this machine's."""
         if not self.has_clock:
             return self.runtime.now()
-        # Not now(), which is the start of the transaction, perhaps long ago.
+        # PostgreSQL's `now()` is the start of the transaction, which may be long ago.
         result: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
         return result
 
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
-        # Patience starts at the first error, because a long transaction is work, not waiting.
-        since_s, pause_s = math.inf, _FIRST_PAUSE_S
+        failing_since_s: float | None = None
+        pause_s = _FIRST_PAUSE_S
         while True:
-            # Otherwise each later step of the run would wait for the whole patience again.
-            if self.given_up:
-                raise self.given_up[0]
+            # If it waited again, each later step of the run would take the whole patience.
+            if self.final_errors:
+                raise self.final_errors[0]
             try:
                 return await self._once(work, is_write=is_write)
             except Exception as error:
@@ -143,8 +145,10 @@ class Database:
                     raise
                 if meaning == ErrorClass.OPERATOR:
                     raise worker_error(error, self.engine.url) from error
-                since_s = min(since_s, now_s)
-                left_s = self.patience_s - (now_s - since_s)
+                # Patience starts at the first error, because a long transaction is not a wait.
+                if failing_since_s is None:
+                    failing_since_s = now_s
+                left_s = self.patience_s - (now_s - failing_since_s)
                 if self.stop.is_set() or left_s < _FIRST_PAUSE_S:
                     raise self._give_up(error) from error
                 log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
@@ -153,14 +157,14 @@ class Database:
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
     def _give_up(self, error: Exception) -> WorkerError:
-        ending = worker_error(error, self.engine.url)
+        final_error = worker_error(error, self.engine.url)
         if self.stop.is_set():
-            ending = StoppedError(
+            final_error = StoppedError(
                 f"stopped while waiting for the database ({plain_reason(error)})",
                 hint="committed work is kept, and the next run continues",
             )
-        self.given_up.append(ending)
-        return ending
+        self.final_errors.append(final_error)
+        return final_error
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         async with AsyncExitStack() as stack:
@@ -246,9 +250,11 @@ async def open_database(
         yield database
     finally:
         with anyio.CancelScope(shield=True):
+            # Closing a connection waits for the server, which may hang.
             with anyio.move_on_after(math.inf if database.is_file else _CLOSE_S):
                 await database.engine.dispose()
-            await database.engine.dispose(close=False)  # connections of a server that hangs
+            # Drop the connections that are still open, without waiting for the server.
+            await database.engine.dispose(close=False)
 
 
 def _sqlite(url: URL, patience_s: float, *, is_group_readable: bool, **common: Any) -> Database:

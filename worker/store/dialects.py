@@ -69,7 +69,9 @@ def row_parameters(
         # Column by column, because only times are converted.
         for name in names:
             if isinstance(table.c[name].type, UtcTime):
-                columns[name] = [value and iso_utc(value) for value in columns[name]]
+                columns[name] = [
+                    None if value is None else iso_utc(value) for value in columns[name]
+                ]
         # Lists, not objects: names in each row would lengthen the text that SQLite parses.
         by_row = [*zip(*columns.values(), strict=True)]
         return {_ROWS: msgspec.json.encode(by_row).decode()}
@@ -97,7 +99,7 @@ def current_time(dialect: str) -> sa.ColumnElement[Any]:
 
 
 def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
-    """The whole days from one time to another, or to now if it is NULL. 0 if it is earlier."""
+    """The whole days from ``since`` to ``until``, at least 0. If ``until`` is NULL, to now."""
     if dialect == SQLITE:
         end = sa.func.coalesce(sa.func.julianday(until), sa.func.julianday("now"))
         days = end - sa.func.julianday(since) + _ROUNDING_ERROR
@@ -110,9 +112,11 @@ def whole_days(dialect: str, since: Any, until: Any) -> sa.ColumnElement[int]:
 def typed(dialect: str, kind: Kind, value: Any) -> sa.ColumnElement[Any]:
     """A column of a view, with a type that tools can see.
 
-    SQLite gives no type to an expression. A day is a text in the table and a date on PostgreSQL.
+    SQLite shows no type for an expression, only for a column of a table. Days are stored as text,
+    and PostgreSQL's views show them as dates.
     """
-    if dialect == SQLITE and getattr(value, "table", None) is None:
+    is_expression = getattr(value, "table", None) is None
+    if dialect == SQLITE and is_expression:
         is_number = kind in {Kind.INTEGER, Kind.BOOLEAN}
         typed_value = sa.cast(value, sa.Integer if is_number else sa.Text)
     elif dialect == POSTGRESQL and kind == Kind.DATE:
@@ -137,7 +141,7 @@ def prepare_publication(connection: sa.Connection, drafts: Sequence[sa.Table]) -
 
 
 def analyse(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
-    """Update PostgreSQL's statistics. SQLite has fixed ones (``migrations/env.py``)."""
+    """Update PostgreSQL's statistics. Those of SQLite are fixed (``migrations/env.py``)."""
     if connection.dialect.name == POSTGRESQL:
         names = ", ".join(table.name for table in tables)
         connection.execute(sa.text(f"ANALYZE {names}"))

@@ -98,7 +98,7 @@ _TABLE: Final[Mapping[tuple[str | int, ...], ErrorClass | _OperatorFix]] = {
         _FILE_ACCESS,
     ),
     (sqlite3.SQLITE_READONLY,): ("the database file {path} cannot be written", _FILE_ACCESS),
-    # Not 42501, which has an entry above: a whole SQLSTATE is looked up before its class.
+    # The other errors of class 42. 42501 has its own entry, which is found first.
     ("42", sqlite3.SQLITE_ERROR): (
         "a statement fails in {database}: views of another version, or tables changed by hand",
         _CHANGED_SCHEMA,
@@ -130,8 +130,9 @@ def _keys(error: BaseException) -> Iterator[str | int]:
     yield getattr(cause, "sqlite_errorcode", 0) & 0xFF
     state = getattr(cause, "sqlstate", None) or ""
     yield from (state, state[:2])
-    # SQLAlchemy's error contains its adapter's error, which asyncpg's own error has caused.
-    for link in (error,) if cause is error else (cause.__cause__, cause, error):
+    # SQLAlchemy wraps an error of its adapter (`orig`), which wraps the error of asyncpg.
+    chain = (error,) if cause is error else (cause.__cause__, cause, error)
+    for link in chain:
         for kind in type(link).__mro__:
             package = kind.__module__.partition(".")[0]
             yield kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
@@ -159,11 +160,12 @@ def worker_error(error: BaseException, url: URL) -> WorkerError:
     path = Path(url.database or "").absolute()
     if isinstance(meaning, ErrorClass):
         is_file = url.get_backend_name() == "sqlite"
-        # A full disk appears as an I/O error or a busy file, so it is checked first.
-        room = disk_space_problem(path) if is_file else ""
-        place = room or f"tried {path if is_file else place_of(url.render_as_string())}"
-        hint = _FREE_SPACE if room else _RETRY_FILE if is_file else _RETRY_SERVER
-        return UnavailableError(f"the database is unavailable: {reason}; {place}", hint=hint)
+        detail = f"tried {path if is_file else place_of(url.render_as_string())}"
+        hint = _RETRY_FILE if is_file else _RETRY_SERVER
+        # A full disk appears as an I/O error or a busy file.
+        if is_file and (problem := disk_space_problem(path)):
+            detail, hint = problem, _FREE_SPACE
+        return UnavailableError(f"the database is unavailable: {reason}; {detail}", hint=hint)
     name = f"the database {url.database}" if url.database else "its database"
     message, hint = meaning
     # Without a password, its file is more likely to be missing than the role to be wrong.

@@ -102,7 +102,7 @@ async def establish_service(lease: Lease, service: str, *, is_accepted: bool) ->
 
 
 async def require_service(connection: AsyncConnection, service: str) -> None:
-    """Like ``establish_service``, without writing anything.
+    """Like ``establish_service``, but only checks.
 
     Raises:
         ConfigurationError: the store was filled from another PTS.

@@ -166,9 +166,9 @@ def _published_failures(latest: int) -> Select[Any]:
 
 
 def _drafted_failures(latest: int) -> Select[Any]:
-    """The failures of the latest run, added to the series of earlier failures in the same area."""
+    """The failures of the latest run. Each continues the published failures of the same area."""
     read, before = draft_area.c, person_area.c
-    is_same = and_(before.person_id == read.person_id, before.area == read.area)
+    is_area_before = and_(before.person_id == read.person_id, before.area == read.area)
     has_draft = and_(draft.c.run_id == read.run_id, draft.c.person_id == read.person_id)
     return (
         select(
@@ -187,26 +187,31 @@ def _drafted_failures(latest: int) -> Select[Any]:
         .join_from(draft_area, draft, has_draft)
         # A new person has only drafts, neither a row here nor in `person_area`.
         .outerjoin(person, person.c.person_id == read.person_id)
-        .outerjoin(person_area, is_same)
+        .outerjoin(person_area, is_area_before)
         .where(read.run_id == latest, read.failure_kind.is_not(None))
     )
 
 
 async def unpublished_run(connection: AsyncConnection) -> int | None:
-    """The latest run, if its drafts have the current failures because it is not published.
+    """The latest run, unless it is published or abandoned. The current failures are in its drafts.
 
     A stopped backfill is skipped, because the next one restarts with the same failures.
     """
-    is_used = or_(
+    is_not_stopped_backfill = or_(
         run.c.kind == RunKind.SYNC,
         run.c.status.in_((RunStatus.PUBLISHED, RunStatus.WITHHELD)),
     )
     rows = await connection.execute(
-        select(run.c.run_id, run.c.status).where(is_used).order_by(run.c.run_id.desc()).limit(1)
+        select(run.c.run_id, run.c.status)
+        .where(is_not_stopped_backfill)
+        .order_by(run.c.run_id.desc())
+        .limit(1)
     )
     row = rows.one_or_none()
-    without_drafts = (RunStatus.PUBLISHED, RunStatus.ABANDONED)
-    return None if row is None or row.status in without_drafts else row.run_id
+    if row is None or row.status in {RunStatus.PUBLISHED, RunStatus.ABANDONED}:
+        return None
+    run_id: int = row.run_id
+    return run_id
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:

@@ -98,7 +98,7 @@ def _traces(person_key: str) -> Mapping[sa.Table, sa.ColumnElement[bool]]:
         for table in (*CHANGES.values(), draft_area)
     }
     rows = {table: table.c.person_id.in_(published) for table in (*VERSIONS.values(), person_area)}
-    # `draft` and `person` after the tables that find their rows through them.
+    # The rows of `reads` are found through `draft`, and those of `rows` through `person`.
     return {
         **reads,
         draft: draft.c.person_key == person_key,
@@ -155,10 +155,10 @@ _OLD_SNAPSHOTS: Final = sa.text("""
         UNION ALL SELECT xmin FROM pg_replication_slots) AS snapshots
     WHERE age(oldest) > age(CAST(CAST(:erased AS text) AS xid))
 """)
-"""The number of snapshots that may still see rows deleted before an id: of this database's
-sessions, of standbys and of replication slots. This session's own snapshot counts as well: it is
-as old as the oldest transaction on the server, in any database, that has written or is prepared.
-VACUUM FULL has the same limit."""
+"""The number of snapshots that may still see rows deleted before a transaction id: of this
+database's sessions, of standbys and of replication slots. This session's own snapshot counts, too:
+it cannot be newer than the oldest open or prepared transaction that has written, in any database of
+the server. VACUUM FULL has to wait for the same snapshots."""
 _SKIPPED_TABLES: Final = sa.text("""
     SELECT count(*) FROM pg_class c JOIN pg_database d ON d.datname = current_database()
     WHERE c.oid = ANY (CAST(CAST(:tables AS text[]) AS regclass[]))

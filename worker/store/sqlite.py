@@ -37,7 +37,7 @@ _SQLITE_PRAGMAS: Final = (
     f"wal_autocheckpoint={_WAL_PAGES}",
 )
 WRITE: Final = "pts_write"
-"""The option of a transaction that writes."""
+"""The name of the execution option that marks a transaction as writing."""
 
 
 def file_of(url: URL) -> Path | None:
@@ -64,12 +64,13 @@ def require_file(url: URL, *, note: str = "") -> None:
 
 
 def require_safe_path(path: Path, *, is_group_readable: bool) -> None:
-    """Refuse the path of a database if others can reach it, or if no file can be there.
+    """Refuse the path of a database if other accounts can reach it, or if it cannot be a file.
 
     The file need not exist. A folder without search permission is not missing: SQLite reports it.
 
     Raises:
-        ConfigurationError: its folder is missing, it is a folder itself, or others can reach it.
+        ConfigurationError: the path's folder is missing, the path is a folder, or other accounts
+            can reach it.
     """
     folder = path.absolute().parent
     if is_missing(folder):
@@ -158,7 +159,8 @@ def configure_connections(engine: AsyncEngine, *, is_group_readable: bool) -> No
         connection.isolation_level = None
         cursor = connection.cursor()
         if _free_bytes(path) < _SHARED_BYTES:
-            # `status` and `doctor` work on a full disk: an unshared WAL index needs no file.
+            # SQLite then keeps the WAL index in memory instead of the `-shm` file, so `status` and
+            # `doctor` work on a full disk.
             cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")

@@ -44,7 +44,7 @@ class RunFacts(Value, frozen=True, kw_only=True):
     """One run of the ledger.
 
     Attributes:
-        turns: number of run attempts. More than one for a continued run.
+        turns: ``run.attempts``, the number of run attempts. The name is public (``status --json``).
         totals: the counters of the ``run`` table by column name. For an unpublished run, persons
             and requests so far.
     """

@@ -246,13 +246,16 @@ def mark_returned_persons(new: NewPublication) -> sa.Update:
 
 def confirm_areas(new: NewPublication, dialect: str) -> Any:
     """Store the proof of each complete read, and clear the area's failure."""
-    names = ["person_id", "area", *PROOF, "confirmed_at", "confirmed_no"]
-    columns = [draft_area.c[name] for name in names[:-2]]
-    reads = sa.select(*columns, draft_area.c.read_at, new.number_column).where(
-        draft_area.c.run_id == new.run_id, draft_area.c.state == COMPLETE
+    read = draft_area.c
+    proof_columns = {name: read[name] for name in PROOF} | {
+        "confirmed_at": read.read_at,
+        "confirmed_no": new.number_column,
+    }
+    reads = sa.select(read.person_id, read.area, *proof_columns.values()).where(
+        read.run_id == new.run_id, read.state == COMPLETE
     )
-    added = upsert(dialect, person_area).from_select(names, reads)
-    proof = {name: added.excluded[name] for name in names[2:]}
+    added = upsert(dialect, person_area).from_select(["person_id", "area", *proof_columns], reads)
+    proof = {name: added.excluded[name] for name in proof_columns}
     no_failure = dict.fromkeys((*FAILURE, *_FAILING), sa.null())
     return added.on_conflict_do_update(
         index_elements=[person_area.c.person_id, person_area.c.area], set_=proof | no_failure
@@ -261,12 +264,17 @@ def confirm_areas(new: NewPublication, dialect: str) -> Any:
 
 def store_failures(new: NewPublication, dialect: str) -> Any:
     """Store each failed read: its reason, its start, and the number of failed runs in a row."""
-    names = ["person_id", "area", *FAILURE, *_FAILING]
-    read_at = draft_area.c.read_at
-    reads = sa.select(
-        *(draft_area.c[name] for name in names[: -len(_FAILING)]), read_at, read_at, sa.literal(1)
-    ).where(draft_area.c.run_id == new.run_id, draft_area.c.state == FAILED)
-    added = upsert(dialect, person_area).from_select(names, reads)
+    read = draft_area.c
+    # The values of a first failure. The update below adds them to an earlier failure.
+    failure_columns = {name: read[name] for name in FAILURE} | {
+        "failed_at": read.read_at,
+        "failing_since": read.read_at,
+        "failed_runs": sa.literal(1),
+    }
+    reads = sa.select(read.person_id, read.area, *failure_columns.values()).where(
+        read.run_id == new.run_id, read.state == FAILED
+    )
+    added = upsert(dialect, person_area).from_select(["person_id", "area", *failure_columns], reads)
     # The last proof stays, because readers still see the state it confirmed.
     failure = {name: added.excluded[name] for name in (*FAILURE, "failed_at")}
     before = person_area.c
@@ -310,8 +318,8 @@ def label_persons(new: NewPublication) -> sa.Update:
 
 def unmark_missed_persons(new: NewPublication) -> sa.Update:
     """Clear the missing mark of persons on the roster."""
-    is_named = sa.and_(person.c.missed_no.is_not(None), sa.exists().where(has_draft(new)))
-    return sa.update(person).where(is_named).values(missed_no=None)
+    is_back = sa.and_(person.c.missed_no.is_not(None), sa.exists().where(has_draft(new)))
+    return sa.update(person).where(is_back).values(missed_no=None)
 
 
 def clear_departed_areas(new: NewPublication) -> sa.Update:
@@ -352,27 +360,27 @@ def applied_statements(new: NewPublication, dialect: str) -> Iterator[sa.Insert 
 def delete_outdated_drafts(new: NewPublication, others: Sequence[int]) -> Iterator[sa.Delete]:
     """Delete drafts of other open runs that were compared with an outdated published state.
 
-    This affects persons in this publication. It also affects a person with a draft that opens a
-    restriction id, if this publication opens the id for another person. The other runs read these
-    persons again.
+    These are the drafts of persons in this publication. If this publication opens a restriction id,
+    they are also the drafts that open the id for another person. The other runs read these persons
+    again.
     """
     other = draft.alias("other")
-    same_person = sa.select(other.c.run_id, other.c.person_id).join(
+    of_same_person = sa.select(other.c.run_id, other.c.person_id).join(
         draft, sa.and_(draft.c.run_id == new.run_id, draft.c.person_key == other.c.person_key)
     )
-    outdated = [same_person.where(other.c.run_id.in_(others))]
+    outdated = [of_same_person.where(other.c.run_id.in_(others))]
     for changes in CHANGES.values():
-        # When the draft was written, the id had no other holder, so one read was enough.
-        opened, waiting = changes.alias("opened"), changes.alias("waiting")
-        is_same = sa.and_(
-            opened.c.run_id == new.run_id,
-            opened.c.op == Op.INSERT,
-            opened.c.restriction_id == waiting.c.restriction_id,
+        # When the other run drafted it, the id had no other holder, so one read was enough.
+        published, drafted = changes.alias("published"), changes.alias("drafted")
+        opens_same_id = sa.and_(
+            published.c.run_id == new.run_id,
+            published.c.op == Op.INSERT,
+            published.c.restriction_id == drafted.c.restriction_id,
         )
         outdated.append(
-            sa.select(waiting.c.run_id, waiting.c.person_id)
-            .join(opened, is_same)
-            .where(waiting.c.run_id.in_(others), waiting.c.op == Op.INSERT)
+            sa.select(drafted.c.run_id, drafted.c.person_id)
+            .join(published, opens_same_id)
+            .where(drafted.c.run_id.in_(others), drafted.c.op == Op.INSERT)
         )
     rows = sa.union_all(*outdated).subquery("outdated")
     key = sa.tuple_(draft.c.run_id, draft.c.person_id)

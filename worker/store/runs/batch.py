@@ -68,8 +68,8 @@ async def write_batch(
         # Failed reads are not progress, so a run without complete reads is abandoned in the end.
         await connection.execute(_NOTE_PROGRESS, {"in_run": handle.run_id, "at": now})
     await count_drift(connection, reads, run_id=handle.run_id, now=now)
-    waits = frozenset[int]().union(*waiting.values())
-    return frozenset(key for key, person in persons.items() if person.person_id in waits)
+    waiting_ids = frozenset[int]().union(*waiting.values())
+    return frozenset(key for key, person in persons.items() if person.person_id in waiting_ids)
 
 
 async def _identify(
@@ -126,10 +126,10 @@ class _Batch(Value, frozen=True, kw_only=True):
             for change in person_changes
         ]
         # Only a person with a draft can have changes to replace, and most persons have none.
-        read_before = [
+        drafted_ids = [
             person_id for person_id, (person, _) in reads.items() if person.draft is not None
         ]
-        await replace_changes(self.connection, self.handle, area, read_before, rows)
+        await replace_changes(self.connection, self.handle, area, drafted_ids, rows)
         return waiting
 
     async def _changes(
@@ -191,10 +191,10 @@ class _Batch(Value, frozen=True, kw_only=True):
         return row | content | values | derived_columns(area, values)
 
     async def write_drafts(self, waiting: Mapping[str, frozenset[int]]) -> None:
-        """Write the reads.
+        """Write the drafts of the persons and of their areas.
 
         Args:
-            waiting: by area, the persons with a read that waits for a second one.
+            waiting: by area, the ids of persons with a read that waits for its second read.
         """
         drafts, areas = {}, {}
         for person, read in self.persons:
@@ -208,8 +208,8 @@ class _Batch(Value, frozen=True, kw_only=True):
                 "cohort": cohort,
             }
             for area in read.areas:
-                waits = person_id in waiting.get(area.area, ())
-                row = _area_row(area, waits=waits)
+                is_waiting = person_id in waiting.get(area.area, ())
+                row = _area_row(area, is_waiting=is_waiting)
                 row.update(run_id=self.handle.run_id, person_id=person_id)
                 # Keyed, because ON CONFLICT on PostgreSQL cannot update a row twice in a statement.
                 areas[person_id, area.area] = row
@@ -232,7 +232,7 @@ def _is_first(read: AreaRead) -> bool:
 
 
 def _is_as_published(read: CompleteArea, person: StoredPerson) -> bool:
-    # Without a published digest, an empty read is the only one that changes nothing.
+    # A new person has no published digest. Only a read without records changes nothing.
     if person.is_new:
         return not read.records
     return person.digests.get(read.area) == read.proof.digest.hex()
@@ -245,8 +245,12 @@ def _interval_of(read: AreaRead) -> str | None:
     return f"{iso_utc(read.proof.first_read.read_at)}/{iso_utc(read.proof.read_at)}"
 
 
-def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
-    """The columns of a read in ``draft_area``, without its run and person."""
+def _area_row(read: AreaRead, *, is_waiting: bool) -> dict[str, Any]:
+    """The columns of a read in ``draft_area``, without its run and person.
+
+    Args:
+        is_waiting: the read waits for its second read.
+    """
     if isinstance(read, AreaFailure):
         return {
             "area": read.area,
@@ -261,13 +265,13 @@ def _area_row(read: AreaRead, *, waits: bool) -> dict[str, Any]:
     area, proof, first = area_named(read.area), read.proof, read.proof.first_read
     return {
         "area": read.area,
-        "state": UNCONFIRMED if waits else COMPLETE,
+        "state": UNCONFIRMED if is_waiting else COMPLETE,
         "read_at": proof.read_at,
         # Costs a hash of all records, and only a second read is compared with it.
-        "ids_digest": ids_digest(area, read, proof.read_at).hex() if waits else None,
+        "ids_digest": ids_digest(area, read, proof.read_at).hex() if is_waiting else None,
         "pages": proof.pages,
         "record_count": proof.record_count,
         "digest": proof.digest.hex(),
-        "first_read_at": first and first.read_at,
-        "first_digest": first and first.digest.hex(),
+        "first_read_at": None if first is None else first.read_at,
+        "first_digest": None if first is None else first.digest.hex(),
     }

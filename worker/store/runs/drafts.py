@@ -79,9 +79,10 @@ def _persons(
     """
     is_of_run = draft.c.run_id == sa.bindparam("in_run")
     has_draft = sa.and_(is_of_run, draft.c.person_id == person.c.person_id)
-    rows, digests = person.join(draft, has_draft, isouter=not only_drafted), []
+    rows = person.join(draft, has_draft, isouter=not only_drafted)
+    digests = []
     for area in areas:
-        # One alias for each area, so that both digests are in the person's row.
+        # One alias for each area, so that the digests of all areas are in the person's row.
         row = person_area.alias()
         is_of_area = sa.and_(row.c.person_id == person.c.person_id, row.c.area == area.name)
         rows = rows.outerjoin(row, is_of_area)
@@ -269,6 +270,8 @@ async def answered_areas(
             ),
         )
         is_answered, has_record = (await connection.execute(evidence)).one()
-        answered |= {name} if is_answered else set()
-        with_record |= {name} if has_record else set()
+        if is_answered:
+            answered.add(name)
+        if has_record:
+            with_record.add(name)
     return frozenset(answered), frozenset(with_record)

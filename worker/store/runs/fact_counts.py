@@ -90,8 +90,8 @@ def count_holdings(new: NewPublication, first_number: int, dialect: str) -> Quer
         "open_restriction"
     )
     if dialect == POSTGRESQL:
-        # Grouped by the key of ``person``, there are as many groups as persons. Otherwise the
-        # planner expects 200, and looks up each person one by one.
+        # Grouped by the key of ``person``, the planner expects a group for each person. Grouped by
+        # another column, it expects 200 groups, and looks up the persons one by one.
         is_holder = person.c.person_id == rows.c.person_id
         of_persons = select(person.c.person_id, rows.c.held).join_from(rows, person, is_holder)
         rows = of_persons.subquery("of_person")
@@ -206,7 +206,7 @@ def count_flows(new: NewPublication, area: ResourceArea) -> Query:
     codes = [column for column in version if column.name.startswith("fact_")]
     flow = case(
         (op == Op.UPDATE, "changed"),
-        # It came with a new person, or with a first read, so PTS may have had it for years.
+        # The restriction came with a new person or a first read, so PTS may have had it for years.
         (and_(op == Op.INSERT, version.is_left_censored), "joined_with"),
         (op == Op.INSERT, "added"),
         (version.closed_because == "departed", "departed_with"),
@@ -240,12 +240,12 @@ def count_week(first_number: int) -> CompoundSelect[*tuple[Any, ...]]:
 def _week(area: ResourceArea, first_number: int) -> Query:
     version, op = VERSIONS[area.name].c, change_feed.c.op
     group = func.coalesce(version.restriction_group, "")
-    is_news = or_(
+    is_change_at_pts = or_(
         op == Op.UPDATE,
         and_(op == Op.INSERT, ~version.is_left_censored),
         and_(op == Op.CLOSE, version.closed_because != "departed"),
     )
-    rows = _feed_since(area, first_number).where(is_news, group != RestrictionGroup.NONE)
+    rows = _feed_since(area, first_number).where(is_change_at_pts, group != RestrictionGroup.NONE)
     return rows.with_only_columns(group.label("restriction_group"), op, _COHORT, version.person_id)
 
 

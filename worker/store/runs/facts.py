@@ -36,7 +36,8 @@ from worker.store.schema.tables import (
 COHORTS_MAX: Final = 300
 """Maximum number of cohorts named in facts, in order. Other cohorts count as ``OTHER``."""
 _DIGITS_MAX: Final = 9
-"""An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
+"""Maximum number of digits in a cohort that facts name: those of an organisation number. A cohort
+with more may be an identifier (eleven digits) or a pseudonym (about forty)."""
 _CODES: Final = ("code", "level", "cause")
 _ROWS_PER_READ: Final = 5_000
 _UNSTATED: Final = "Undefined"
@@ -67,7 +68,8 @@ def write_facts(connection: Connection, new: NewPublication, *, week_ago: str) -
         held = [Held(*text.split(FIELD)) for text in holding.split(RESTRICTION)]
         # Cohorts beyond the limit, or with too many digits, are added up under one name.
         _add_holding(codes, figures, held, names.get(cohort, OTHER), count)
-        persons[cohort]["persons_in_effect"] += count if any(row.active for row in held) else 0
+        if any(row.active for row in held):
+            persons[cohort]["persons_in_effect"] += count
     _add_flows(connection, new, names, codes)
     _add_week(connection, names, figures, first_number)
     # After the loop, which counts `persons_in_effect`.
@@ -106,7 +108,8 @@ def _add_holding(
     keys = [_code_key(row, cohort) for row in held]
     _add(codes, keys, persons, "open", "persons")
     for row, key in zip(held, keys, strict=True):
-        codes[key]["expired"] += persons if row.expired_since_last else 0
+        if row.expired_since_last:
+            codes[key]["expired"] += persons
     active_keys = [key for row, key in zip(held, keys, strict=True) if row.active]
     _add(codes, active_keys, persons, "in_effect", "persons_in_effect")
     figure_keys = ((*key, cohort) for row in held for key in _figures_of(row))

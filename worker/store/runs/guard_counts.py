@@ -198,17 +198,17 @@ def count_persons(new: NewPublication) -> Query:
 
 
 def is_newly_missing(new: NewPublication) -> sa.ColumnElement[bool]:
-    """Whether a person is missing for the first time in this full run.
-
-    The person of an unreadable roster line counts as missing. A run with an unreadable line sets no
-    marks, so its persons are compared with the drafts.
-    """
+    """Whether a person is missing for the first time in this full run. Never true in a backfill."""
+    if not new.is_sync:
+        return sa.false()
     if new.marks_missed:
         return person.c.missed_no == new.number
-    # An earlier attempt may have left drafts of persons now missing from the roster.
-    named = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
+    # A run with an unreadable roster line marks no persons, so the drafts decide. The person of the
+    # line has none, and counts as missing. Drafts of an earlier attempt do not count, because their
+    # persons may have left the roster since.
+    was_seen = sa.exists().where(has_draft(new), draft.c.pass_no >= new.first_pass_no)
     is_first = sa.and_(person.c.missed_no.is_(None), person.c.departed_no.is_(None))
-    return sa.and_(sa.true() if new.is_sync else sa.false(), is_first, ~named)
+    return sa.and_(is_first, ~was_seen)
 
 
 def count_newly_missing(new: NewPublication) -> Query:
@@ -220,8 +220,8 @@ def count_all_missing(new: NewPublication) -> Query:
     """Count the persons missing after this publication: marked, and not on its roster."""
     # The marks of persons on the roster are cleared later (``unmark_missed_persons``).
     is_marked = sa.and_(person.c.missed_no.is_not(None), person.c.departed_no.is_(None))
-    is_named = sa.exists().where(has_draft(new))
-    return sa.select(sa.func.count()).select_from(person).where(is_marked, ~is_named)
+    is_on_roster = sa.exists().where(has_draft(new))
+    return sa.select(sa.func.count()).select_from(person).where(is_marked, ~is_on_roster)
 
 
 def _changes_of(new: NewPublication, area: ResourceArea) -> tuple[Query, ...]:
@@ -360,5 +360,5 @@ def count_persons_before(new: NewPublication) -> Query:
 
 def count_syncs(area: ResourceArea) -> Query:
     """Count the published full runs of an area."""
-    is_full = (run.c.kind == "sync", run.c.status == "published")
-    return sa.select(sa.func.count()).where(*is_full, reads_area(area))
+    is_published_sync = sa.and_(run.c.kind == "sync", run.c.status == "published")
+    return sa.select(sa.func.count()).where(is_published_sync, reads_area(area))

@@ -5,8 +5,9 @@ its own token. If a process was paused until its lease expired and another one t
 has changed, so the paused process writes nothing. The lock on the lease's row makes it wait while
 the other process is taking over, and protects a transaction that runs longer than the lease.
 
-The migration creates the only row. Acquiring the lease locks it first. If another process has the
-lease, a waiting process waits for a renewal, which proves that the holder is alive, or for expiry.
+The migration creates the only row, and acquiring the lease locks it. If another process has the
+lease, a start waits until the holder renews it, which proves that the holder is alive, or until the
+lease expires.
 """
 
 import os
@@ -119,7 +120,7 @@ async def acquire(database: Database, holder: str, *, ttl_s: float) -> Lease:
         free = select(lease.c.id).where(or_(lease.c.holder.is_(None), is_own, is_expired))
         taken = await connection.execute(
             update(lease)
-            # PostgreSQL locks the row while its holder is in a transaction, which may be long.
+            # Skip the row if it is locked, because its holder may be in a long transaction.
             .where(lease.c.id.in_(free.with_for_update(skip_locked=True).correlate(None)))
             .values(
                 fencing_token=lease.c.fencing_token + case((is_own, 0), else_=1),
@@ -197,8 +198,8 @@ async def _acquire_or_wait(
             is_renewed = row.holder is not None and row.expires_at != seen.expires_at
             # Without a renewal the holder may be dead, so wait until any lease has expired. If it
             # still has the lease after that, it is in a long transaction.
-            min_wait_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
-            if runtime.monotonic() - started_s > max(wait_s, min_wait_s):
+            wait_min_s = 0.0 if is_renewed else _TTL_MAX.total_seconds()
+            if runtime.monotonic() - started_s > max(wait_s, wait_min_s):
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None

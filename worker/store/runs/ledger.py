@@ -91,8 +91,9 @@ def is_continuable(
         row: the run, as returned by ``open_runs``.
         now: time of the worker's clock, like ``started_at`` and ``progressed_at``.
     """
-    is_same = (row.kind, _areas(row), row.terms) == (RunKind.SYNC, tuple(areas), terms)
-    return is_same and now - (row.progressed_at or row.started_at) <= continue_within
+    has_same_terms = row.kind == RunKind.SYNC and _areas(row) == tuple(areas) and row.terms == terms
+    last_progress_at = row.progressed_at or row.started_at
+    return has_same_terms and now - last_progress_at <= continue_within
 
 
 async def open_runs(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:

@@ -38,7 +38,7 @@ class NewPublication(Value, frozen=True, kw_only=True):
 
 
 def has_draft(new: NewPublication) -> sa.ColumnElement[bool]:
-    """Joins a person with their draft."""
+    """Whether a row of ``draft`` is the run's draft of a row of ``person``."""
     return sa.and_(draft.c.run_id == new.run_id, draft.c.person_id == person.c.person_id)
 
 

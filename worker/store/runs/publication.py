@@ -124,8 +124,8 @@ class Publisher(Value, frozen=True, kw_only=True):
         write_facts(connection, new, week_ago=(_day(new) - _WEEK).isoformat())
         _delete_outdated(connection, new)
         if changes["rows_opened"] > facts.open_before:
-            # A reader that prepared its query while the tables were nearly empty keeps its plan
-            # until they are analysed.
+            # The tables have more than doubled. A reader that prepared its query while they were
+            # small keeps its slow plan until they are analysed.
             analyse(connection, [person, person_area, *VERSIONS.values()])
         return published
 
@@ -276,7 +276,7 @@ def _gaps(totals: Mapping[str, int]) -> Iterator[str]:
 
 
 def _not_read_again(reads: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """The warning about first reads of persons missing when the roster was read again."""
+    """The warning about first reads without a second: the persons had left the roster by then."""
     if count := sum(read["not_repeated"] for read in reads.values()):
         areas = counted(count, "person-area")
         yield f"not read a second time, as the roster has changed: {areas}"

@@ -79,8 +79,8 @@ class RunStore:
         roster, under today's labels.
         """
         keys, run_id = [person.person_key for person in persons], self.handle.run_id
-        # A read, not a write: most chunks have nothing to mark, and writers would wait for each
-        # other.
+        # In a read transaction, because most chunks have nothing to mark, and write transactions
+        # would wait for each other.
         stored = await self.database.read(find_persons, keys, run_id=run_id, only_drafted=True)
         drafts = {key: row.draft for key, row in stored.items() if row.draft is not None}
         pass_no = self.handle.pass_no(pass_number)
@@ -216,18 +216,18 @@ class RunStore:
         progress: RunProgress,
         **more: Any,
     ) -> Mapping[str, int]:
-        read, now = counters_so_far(self.handle, progress), self.database.runtime.now()
+        counters, now = counters_so_far(self.handle, progress), self.database.runtime.now()
         end = {"status": status, "exit_code": exit_code, "reason": reason, "finished_at": now}
-        await update_run(self.lease, self.handle.run_id, **end, **read, **more)
+        await update_run(self.lease, self.handle.run_id, **end, **counters, **more)
         # The next attempt resumes an interrupted run from its drafts.
         if status != RunStatus.INTERRUPTED:
             await delete_garbage(self.lease)
-        return read
+        return counters
 
     async def _write_not_sent(
         self, connection: AsyncConnection, person_keys: Sequence[str]
     ) -> None:
-        """Mark their drafts, and add drafts without a read for published persons."""
+        """Mark the persons' drafts, and add drafts without a read for published persons."""
         stored = await find_persons(connection, person_keys, run_id=self.handle.run_id)
         person_ids = [person.person_id for person in stored.values()]
         await mark_seen(connection, self.handle, person_ids)

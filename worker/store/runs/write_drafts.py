@@ -103,13 +103,13 @@ def _replace_areas(dialect: str, names: tuple[str, ...]) -> Any:
         new.state == FAILED,
         new.failure_kind != FailureKind.UNSTABLE,
     )
-    replaced = {
-        column.name: new[column.name]
-        if column.name in {*FAILURE, "retry_at"}
-        else sa.case((keeps_first, column), else_=new[column.name])
-        for column in draft_area.c
-        if column.name not in key
-    }
+    replaced = {}
+    for column in draft_area.c:
+        # The failure of the second read is stored even where its first read stays.
+        if column.name in {*FAILURE, "retry_at"}:
+            replaced[column.name] = new[column.name]
+        elif column.name not in key:
+            replaced[column.name] = sa.case((keeps_first, column), else_=new[column.name])
     return added.on_conflict_do_update(index_elements=[*key], set_=replaced)
 
 
@@ -139,8 +139,8 @@ async def replace_changes(
 @cache
 def _delete_changes(dialect: str, area: str) -> sa.Delete:
     changes = CHANGES[area]
-    is_read_again = is_any_of(dialect, changes.c.person_id, "person_ids")
-    return sa.delete(changes).where(changes.c.run_id == sa.bindparam("in_run"), is_read_again)
+    is_of_persons = is_any_of(dialect, changes.c.person_id, "person_ids")
+    return sa.delete(changes).where(changes.c.run_id == sa.bindparam("in_run"), is_of_persons)
 
 
 async def mark_seen_and_relabel(
@@ -171,8 +171,8 @@ async def mark_seen(
     connection: AsyncConnection, handle: RunHandle, person_ids: Sequence[int]
 ) -> None:
     """Mark drafts as seen on the roster by this attempt. They keep the labels of their read."""
-    is_seen = is_any_of(connection.dialect.name, draft.c.person_id, "person_ids")
-    seen = sa.update(draft).where(draft.c.run_id == handle.run_id, is_seen)
+    is_of_persons = is_any_of(connection.dialect.name, draft.c.person_id, "person_ids")
+    seen = sa.update(draft).where(draft.c.run_id == handle.run_id, is_of_persons)
     await connection.execute(seen.values(pass_no=handle.pass_no(1)), {"person_ids": person_ids})
 
 
@@ -182,10 +182,10 @@ async def add_unread(
     """Add drafts without a read for persons on the roster with an identifier that is not sent."""
     names = ["person_id", "person_key", "local_ref", "cohort"]
     fixed = {"run_id": handle.run_id, "is_new": False, "pass_no": handle.pass_no(1)}
-    is_named = is_any_of(connection.dialect.name, person.c.person_id, "person_ids")
-    named = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
+    is_requested = is_any_of(connection.dialect.name, person.c.person_id, "person_ids")
+    unread = sa.select(*(person.c[name] for name in names), *map(sa.literal, fixed.values()))
     added = upsert(connection.dialect.name, draft).from_select(
-        [*names, *fixed], named.where(is_named)
+        [*names, *fixed], unread.where(is_requested)
     )
     # If an earlier attempt has read the person, the draft of that read stays.
     await connection.execute(added.on_conflict_do_nothing(), {"person_ids": person_ids})

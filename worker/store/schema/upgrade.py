@@ -100,10 +100,11 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
 async def _require_own_file(database: Database) -> None:
     """Refuse a SQLite file with tables of another program. A PostgreSQL schema may be shared."""
 
-    def foreign_tables(connection: Connection) -> Sequence[str]:
+    def table_names(connection: Connection) -> Sequence[str]:
         return inspect(connection).get_table_names()
 
-    if foreign := await database.read(lambda connection: connection.run_sync(foreign_tables)):
+    # Without a revision, this program has no table in the file.
+    if foreign := await database.read(lambda connection: connection.run_sync(table_names)):
         raise ConfigurationError(
             f"the database file has tables of another program ({listed(foreign)})",
             hint="name a new file in database.url",
