@@ -122,7 +122,8 @@ def _empty_answer(
     _check_no_signs(document, contract)
     expected = {**contract.expect, **dict.fromkeys(contract.answer_person, off_id)}
     received = {place: find(document, parse_path(place)) for place in expected}
-    # A problem document (RFC 9457) has none of these fields. An absent field is no contradiction.
+    # A problem document (RFC 9457) has none of these fields. Therefore an absent field counts as
+    # the expected value, and only another value contradicts the status.
     around = expected | {place: value for place, value in received.items() if value is not None}
     answer = Answer(items=[], around=around, headers=headers, is_empty_by_status=True)
     _check_declared(answer, contract)
@@ -252,13 +253,13 @@ def _around(document: Any, items: list[Any]) -> Mapping[str, Any]:
 
 def _check_declared(answer: Answer, contract: AreaContract) -> None:
     """Check that each field and each paging header around the records is declared."""
-    undeclared = [
-        path
-        for path in sorted(answer.around.keys() - contract.places)
+    undeclared = []
+    for path in sorted(answer.around.keys() - contract.places):
+        is_on_records_path = f"{contract.records}.".startswith(f"{path}.")
         # The list of records, or an object on its path, may be null.
-        if answer.around[path] not in (None, {})
-        or not f"{contract.records}.".startswith(f"{path}.")
-    ]
+        is_null_list = is_on_records_path and answer.around[path] in (None, {})
+        if not is_null_list:
+            undeclared.append(path)
     if undeclared:
         paths = [*map(safe_path, undeclared)]
         fields = f"undeclared fields {listed(paths)}" if paths[1:] else "an undeclared field"

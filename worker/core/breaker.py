@@ -113,13 +113,14 @@ class Breaker:
         self.remember(person, records)
         if self.state is State.GIVEN_UP:
             return
+        remaining: dict[str, Failure] = {}
         # Most persons have no record, so an empty read proves nothing about records.
-        disproves_all = records or person.person_key in self.failures
-        remaining = {
-            key: failure
-            for key, failure in self.failures.items()
-            if not disproves_all and _is_about_records(failure.error)
-        }
+        if not records and person.person_key not in self.failures:
+            remaining = {
+                key: failure
+                for key, failure in self.failures.items()
+                if _is_about_records(failure.error)
+            }
         is_disproved = len(remaining) < len(self.failures)
         self.failures = remaining
         if self.is_open and is_disproved and len(remaining) < FAILURES_MAX:
@@ -178,7 +179,7 @@ class Breaker:
 
     def _enter(self, state: State) -> None:
         before, self.state = self.state, state
-        if not self.is_open:
+        if not self.is_open:  # closed or given up, so the time since it opened is complete
             self.open_s += self._patience_clock() - self._opened_s
         self.on_change(self, before)
 
@@ -207,7 +208,8 @@ class Breaker:
 
         A person with a pending ``Retry-After`` is skipped while another one can be probed.
         """
-        # The canary's reads may fail by now as well, so probe both groups.
+        # The canary's reads may fail by now as well, so probe both groups, and each time the next
+        # of the failed persons.
         turn, is_failed_turn = divmod(self.failed_probes, 2)
         start = turn % len(self.failures)
         failed = [failure.person for failure in self.failures.values()]
@@ -215,7 +217,9 @@ class Breaker:
         canary = self._canary_for(is_about_records=self._are_about_records())
         canaries = [] if canary is None else [canary]
         persons = [*failed, *canaries] if is_failed_turn else [*canaries, *failed]
-        return min(persons, key=lambda person: max(self.clock(), self._until_s(person)))
+        # Everyone whose Retry-After is over can be probed now, so `min` returns the first of them.
+        now_s = self.clock()
+        return min(persons, key=lambda person: max(now_s, self._until_s(person)))
 
     def _until_s(self, person: Person) -> float:
         failure = self.failures.get(person.person_key)
@@ -260,5 +264,6 @@ class Breaker:
 
 
 def _is_about_records(error: WorkerError) -> bool:
+    # Errors other than an `AreaError` have the kind CONTRACT by default.
     is_contract = error.kind in {FailureKind.CONTRACT, FailureKind.PAGING}
     return is_contract and isinstance(error, AreaError)

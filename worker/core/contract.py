@@ -265,10 +265,14 @@ class AreaContract(_Declared):
 
     @model_validator(mode="after")
     def _check_places(self) -> "AreaContract":
-        # If the answer itself is the list, every path is inside it. Every text starts with "", so
-        # each place is then refused.
-        prefixes = (f"{self.records}.", f"{self.records}[") if self.records else ""
-        if inside := [place for place in self.places if f"{place}.".startswith(prefixes)]:
+        prefixes = (f"{self.records}.", f"{self.records}[")
+        inside = [
+            place
+            for place in self.places
+            # If the answer itself is the list, every path is inside it.
+            if not self.records or f"{place}.".startswith(prefixes)
+        ]
+        if inside:
             raise ValueError(
                 f'{min(inside)} is a part of the list of records ("{self.records}"). Only fields '
                 "around the list can be declared here"

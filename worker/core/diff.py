@@ -176,7 +176,7 @@ class Unconfirmed(Value, frozen=True, kw_only=True):
     """A first read that a second read must confirm.
 
     Attributes:
-        read: its part of the completeness proof.
+        read: time and content, which become a part of the second read's proof.
         ids: its ``ids_digest``.
     """
 
@@ -220,9 +220,10 @@ def confirmed(
     Raises:
         UnstableError: they contradict each other.
     """
-    is_same = first.read.digest == second.proof.digest or confirm == Confirm.REMOVALS
     # Both digests use the time of the first read: a restriction may end between the reads.
-    if is_same and first.ids == ids_digest(area, second, first.read.read_at):
+    are_ids_equal = first.ids == ids_digest(area, second, first.read.read_at)
+    is_content_equal = first.read.digest == second.proof.digest
+    if are_ids_equal and (is_content_equal or confirm == Confirm.REMOVALS):
         proof = msgspec.structs.replace(second.proof, first_read=first.read)
         # Undeclared fields were counted with the first read.
         return msgspec.structs.replace(second, proof=proof, drift={})
@@ -231,6 +232,6 @@ def confirmed(
         f"they have {first.read.record_count} and {len(second.records)} records",
         status=200,
     )
-    # A complete read keeps its pages alone, so requests that were retried are not counted here.
+    # A lower bound: a complete read has the number of its pages, not of its retries.
     error.attempts = second.proof.pages
     raise error

@@ -1,5 +1,6 @@
 """Formats counts and untrusted texts for readers: with nouns, rounded, escaped."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -107,10 +108,11 @@ def whole(*divisions: Sequence[ShownCount]) -> ShownCount:
 
 
 def reveals(*totals: ShownCount) -> bool:
-    """Whether addition and subtraction leave a count of few persons fewer than three values.
+    """Whether a reader can narrow a count of few persons to fewer than three possible values.
 
-    Totals may share parts. The bounds of a total follow from those of its parts, and the bounds of
-    a part from those of its total and of the other parts, until none becomes narrower.
+    A reader adds and subtracts the shown counts. The bounds of a total follow from those of its
+    parts, and the bounds of a part from those of its total and of the other parts, until none
+    becomes narrower. Totals may share parts.
 
     A reader may assume one restriction per person, or any number of them.
     """
@@ -126,14 +128,14 @@ def _reveals(totals: Iterable[ShownCount], *, has_many: bool) -> bool:
         for key, count in counts.items()
     }
     before: dict[int, tuple[int, int]] = {}
-    # If bounds contradict each other, the assumption is wrong, and nothing more follows from them.
-    # They would grow apart forever.
+    # Each round makes bounds narrower, so the loop ends when none changes. It also ends when the
+    # bounds of a count contradict each other: the assumption about restrictions is then wrong, and
+    # low and high would grow apart forever.
     while before != bounds and all(low <= high for low, high in bounds.values()):
         before = dict(bounds)
         for key, count in counts.items():
             for parts in count.divisions:
                 _narrow(bounds, key, [id(part) for part in parts])
-    # Bounds can only become narrower, so the loop ends.
     few = [bounds[key] for key, count in counts.items() if count.is_few]
     # A negative width is a contradiction.
     return any(0 <= high - low < _POSSIBLE_MIN - 1 for low, high in few)
@@ -221,26 +223,30 @@ class SmallNumbers(Value, frozen=True):
         return rate if self.least == OFF else float(f"{rate:.{_RATE_DIGITS}g}")
 
     def _totals(self, parts: ShownCount) -> list[ShownCount]:
-        """All totals between the bounds of the parts, as they would be shown."""
+        """All totals between the bounds of the parts, as they would be shown.
+
+        A range begins with one rounded number, and takes in the next one until it reveals nothing.
+        """
         totals: list[ShownCount] = []
-        first = number = self._rounded(parts.least)
+        first = last = self._rounded(parts.least)
         end = self._rounded(parts.most)
-        while number <= end:
-            total = self._range(first, number, parts.divisions)
-            following = max(number + _STEP, self._lowest)
+        while last <= end:
+            total = self._range(first, last, parts.divisions)
+            following = max(last + _STEP, self._lowest)
             if not reveals(total):
                 totals.append(total)
                 first = following
-            elif number == end:
+            elif last == end:
+                # No number is left to take in, so the last range joins the one before it.
                 first = totals.pop().first if totals else first
-                totals.append(self._range(first, number, parts.divisions))
-            number = following
+                totals.append(self._range(first, last, parts.divisions))
+            last = following
         return totals
 
     @property
     def _lowest(self) -> int:
         """The smallest rounded number: with a limit of 7 it is 10."""
-        return -(-self.least // _STEP) * _STEP
+        return math.ceil(self.least / _STEP) * _STEP
 
     def _rounded(self, count: int) -> int:
         if count < self.least:
@@ -250,7 +256,11 @@ class SmallNumbers(Value, frozen=True):
     def _range(
         self, first: int, last: int, divisions: Sequence[Sequence[ShownCount]] = ()
     ) -> ShownCount:
-        low = 1 if first == 0 else self.least if first == self._lowest else first - _STEP // 2
+        low = first - _STEP // 2
+        if first == 0:
+            low = 1
+        elif first == self._lowest:
+            low = self.least
         high = self.least - 1 if last == 0 else last + _STEP // 2
         return ShownCount(first, last, low, high, divisions)
 

@@ -242,11 +242,11 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> Iterator[str]:
 def _in_total(facts: GuardFacts, limits: GuardLimits, kind: _LossKind) -> Iterator[str]:
     """A reason about all areas together, if the run loses too much."""
     count, persons, verb = _loss(facts, kind)
-    small = SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
+    few_persons = SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
     # A backfill of one person may well close most of that person's restrictions.
     is_most = not facts.is_subset and count > facts.open_before / 2
     limit = max(_restrictions_limit(facts, limits), _accepted_loss(limits.accepted, kind))
-    if count > limit and (is_most or persons > small):
+    if count > limit and (is_most or persons > few_persons):
         counts = {area.area: _loss(area, kind).restrictions for area in facts.areas}
         places = _places(f"{lost} in {name}" for name, lost in counts.items() if lost)
         yield (
@@ -313,18 +313,17 @@ def _places(counts: Iterable[str]) -> str:
 def _restrictions_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """The number of restrictions that the run may close, for any number of persons."""
     # At most half of all, or a store with six restrictions could lose five of them.
-    small = (
-        SMALL_RESTRICTIONS if facts.is_subset else min(SMALL_RESTRICTIONS, facts.open_before / 2)
-    )
-    return max(limits.max_removed_share * facts.open_before, small)
+    few = SMALL_RESTRICTIONS if facts.is_subset else min(SMALL_RESTRICTIONS, facts.open_before / 2)
+    return max(limits.max_removed_share * facts.open_before, few)
 
 
 def _missing_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """The number of persons that may be missing from a roster for the first time."""
-    small = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
+    # At most a quarter of a small roster, but always one person, who may have moved or died.
+    few = max(1.0, min(SMALL_PERSONS, facts.persons_before / 4))
     # Accepted counts replace the limit only if they are higher.
     accepted = _accepted(limits.accepted.missing if limits.accepted else 0)
-    return max(limits.max_removed_share * facts.persons_before, small, accepted)
+    return max(limits.max_removed_share * facts.persons_before, few, accepted)
 
 
 def _accepted_loss(accepted: GuardFacts | AreaFacts | None, kind: _LossKind) -> float:

@@ -15,8 +15,9 @@ class AreaFacts(Value, frozen=True, kw_only=True):
 
     Attributes:
         open_before: published open restrictions. 0 if the run removes none.
-        removed: restrictions that the run closes or takes out of effect, and of missing persons.
-        removed_with_missing: those of missing persons.
+        removed: restrictions that the run closes or takes out of effect, and all restrictions of
+            persons missing from the roster.
+        removed_with_missing: the restrictions of these missing persons.
         persons_affected: persons with a removed restriction.
         lost: restrictions that lose a value.
         persons_losing: persons with such a restriction.
@@ -66,7 +67,8 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         holders_before: persons with at least one of these restrictions.
         persons_before: persons in the store, without departed ones.
         removed, removed_with_missing, persons_affected, lost, persons_losing: totals of areas.
-        departing: persons missing from two full rosters in a row. The first counted them, too.
+        departing: persons missing from two full rosters in a row. The run with the first of these
+            rosters counted them as ``missing``.
         missing: persons missing from this full roster for the first time, or with a roster error.
             Their restrictions count as removed.
         roster_faults: lines of the roster that could not be read.

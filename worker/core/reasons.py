@@ -55,7 +55,7 @@ def failure_reasons(
         is_refused = any(
             failure.area == area and failure.kind is FailureKind.REFUSED for failure in failures
         )
-        hint = "; if this client may not read it, leave it out (sync.areas)" if is_refused else ""
+        hint = "; if this client may not read it, remove it from sync.areas" if is_refused else ""
         yield f"{area} was given up{hint}"
 
 

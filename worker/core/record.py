@@ -261,7 +261,8 @@ def _key_part(value: Any, path: FieldPath, off_id: str) -> str:
     if not isinstance(value, _IDS) or isinstance(value, bool) or not _plain(value).strip():
         raise ContractError("no id", field=path.text)
     text = _plain(value)
-    text = f"0{text}" if f"0{text}".startswith(off_id) else text  # a number loses its zero
+    if f"0{text}".startswith(off_id):  # the identifier has lost its leading zero, as a number does
+        text = f"0{text}"
     stored = _stored_text(text, path, off_id)
     if stored != text.replace(off_id, MASK):
         message = "an id that contains a national identifier; declare another id"

@@ -251,7 +251,7 @@ class RunReport(Value, frozen=True, kw_only=True, rename={"is_continued": "conti
         totals: the counters of the ``run`` table by column name.
         failures: open failures of this run by kind.
         reasons: why the run was withheld, stopped or published with gaps. No personal values.
-        attempt_started_at: when this process started. None if it started the run.
+        attempt_started_at: when this process began to work at the run.
         new_fields: see ``Publication``.
         warnings: the number of reasons that are warnings of the publication.
     """
