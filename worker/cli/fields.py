@@ -41,8 +41,10 @@ _FIELDS_MAX: Final = 2_000
 _EMPTY: Final = {type(None): "null", dict: "empty object", list: "empty list"}
 _ADDRESSES: Final = ("https://", "http://", "/")
 _NAME: Final = re.compile(r"(?<!=)\b[^\W\d][^.\[\]=+]*")
-_CHOICES: Final = ("allOf", "oneOf", "anyOf")
+"""A field's name within a path: not an index, and not the value in ``[name=value]``."""
+_INCLUDES: Final = ("allOf", "oneOf", "anyOf")
 _NAMED_NUMBER: Final = re.compile(r"(?<![\w.])(-?\d+)\s*[=:-]\s*\"?([A-Za-z_]\w*)")
+"""A code with its name in a description, such as ``1 = Soft`` or ``2: "Hard"``."""
 _TAG: Final = re.compile(r"</?\w+>")
 _OF_TYPE: Final = {name: name for name in KINDS.values()} | {
     "null": "null", "object": "empty object", "array": "empty list", "number": "integer|number",
@@ -50,6 +52,7 @@ _OF_TYPE: Final = {name: name for name in KINDS.values()} | {
 _OF_FORMAT: Final = {"int32": {"integer"}, "int64": {"integer"}, "uri": {"url"}, "url": {"url"}}
 _RELATIONS: Final = ("rel", "relation")
 _SCHEMA_DEPTH_MAX: Final = DEPTH_MAX - 4
+"""Below the limit of an answer, so that an example of a recursive schema is read as one."""
 
 
 class Field(NamedTuple):
@@ -86,15 +89,17 @@ class Parameter(NamedTuple):
 
     def value(self, in_force: Any) -> Any:
         """The value to send: the only allowed one, that in force, a default, or a new id."""
-        choices, values = self.schema.get("enum"), list[Any]()
+        values = list[Any]()
         if self.is_required or in_force is not None:
-            only = choices if isinstance(choices, list) and len(choices) == 1 else []
-            values = [*only, self.schema.get("const"), in_force, self.schema.get("default")]
+            choices = member(self.schema, "enum", list)
+            only_choice = choices[0] if len(choices) == 1 else None
+            values = [only_choice, self.schema.get("const"), in_force, self.schema.get("default")]
         if self.place == "headers" and self.schema.get("format") == "uuid":
             values.append(UUID)
         value = next((value for value in values if value is not None), None)
-        is_json = self.place == "body" or value is None or isinstance(value, str)
-        return value if is_json else json.dumps(value)
+        # A body is sent as JSON. A header or a part of the query is a text.
+        is_text = self.place != "body" and value is not None
+        return json.dumps(value) if is_text and not isinstance(value, str) else value
 
 
 class Schemas:
@@ -117,6 +122,7 @@ class Schemas:
         merged = self.merged(schema)
         # If an object and a list of it are both allowed, the list is read.
         is_choice = "items" in merged and merged["properties"]
+        # The reference is to both forms, so it does not mean that the list is recursive.
         reference = "" if is_choice else merged.get("$ref")
         if (reference and reference in above) or len(above) > _SCHEMA_DEPTH_MAX:
             return _field(merged)
@@ -161,7 +167,7 @@ class Schemas:
                     raise DataContractError(f"more than {self._limit:,} schemas")
                 parts[id(part)] = part
                 schemas += [self._target(part["$ref"])] if "$ref" in part else []
-                schemas += [choice for key in _CHOICES for choice in member(part, key, list)]
+                schemas += [inner for key in _INCLUDES for inner in member(part, key, list)]
         return [*parts.values()]
 
     def _target(self, reference: Any) -> Any:
@@ -245,11 +251,11 @@ def divided(fields: Mapping[str, Field], records: str) -> tuple[dict[str, Field]
             inside[path.removeprefix(f"{records}[].")] = field
         # Of another list, such as errors[], only the list itself is around the records.
         elif (array := path.partition("[]")[0]) != records:
-            is_link = "[]." in path and not names_of(path.partition("[].")[2]).isdisjoint(
-                _RELATIONS
-            )
-            before = around.get(array)
-            around[array] = Field(LINKS) if is_link else before or field
+            is_relation = not names_of(path.partition("[].")[2]).isdisjoint(_RELATIONS)
+            if is_relation:
+                around[array] = Field(LINKS)
+            else:
+                around.setdefault(array, field)
     return inside, around
 
 
@@ -261,12 +267,15 @@ def _kind_of(value: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """A name or path for comparison, in lower case and without punctuation."""
+    """Reduce a name or path to its letters and digits in lower case, for comparison."""
     return re.sub("[^a-z0-9]", "", text.lower())
 
 
 def names_of(path: str) -> set[str]:
-    """The names of a field outside lists: its last part, its last two parts, and so on."""
+    """The names of a field outside lists: its last part, its last two parts, and so on.
+
+    ``page.nextToken`` has ``nexttoken`` and ``pagenexttoken``.
+    """
     parts = [] if "[]" in path else path.split(".")
     return {plain("".join(parts[start:])) for start in range(len(parts))}
 

@@ -130,14 +130,17 @@ class Proposal:
         except ValidationError as failure:
             for error in failure.errors():
                 text = f"no contract can be made with this value: {message_of(error)}"
-                self.note(str(*error["loc"][:1]) or "records", text)
+                key = error["loc"][0] if error["loc"] else "records"
+                self.note(str(key), text)
         else:
             self._note_refusals(self.contract, around)
             self._list_candidates(self.contract, inside)
 
     def declare_identifier(self, fields: Mapping[str, Field]) -> None:
         """Declare the field of the body that takes the person's identifier."""
-        if {path for path, _ in leaves(self.table["body"])} <= {*fields}:
+        # The body in force is kept if the document has all of its fields.
+        in_force = {path for path, _ in leaves(self.table["body"])}
+        if in_force.issubset(fields):
             return
         persons = [path for path in fields if names_of(path).intersection(PERSON_NAMES)]
         body_fields = [parameter for parameter in self.parameters if parameter.place == "body"]
@@ -180,11 +183,13 @@ class Proposal:
             elif column.name in in_force.columns:
                 missing.append(column.name)
             general = [] if isinstance(source, dict) else [parse_path(p).general for p in source]
-            for path in [path for path in general if path in fields][:1]:
-                if self._is_complete and not fields[path].is_scalar:
-                    self.note("columns", f"the document has no simple type for {path}")
-                if column.type is ColumnType.TEXT:
-                    self._declare_codes(column, path, fields[path])
+            path = next((path for path in general if path in fields), None)
+            if path is None:
+                continue
+            if self._is_complete and not fields[path].is_scalar:
+                self.note("columns", f"the document has no simple type for {path}")
+            if column.type is ColumnType.TEXT:
+                self._declare_codes(column, path, fields[path])
         self._declare_missing(missing)
         # A nested id belongs to another object, unless it is declared.
         ids = tuple(in_force.id.split("+"))
@@ -196,53 +201,72 @@ class Proposal:
         identified = sum(fields[path].occurrences for path in table["person"] if path in fields)
         total = max((field.occurrences for field in fields.values()), default=0)
         if identified < total:
-            some = f"{identified} of {counted(total, 'record')} name the person: the others fail"
-            none = "no field names the person: an answer about another person is not noticed"
-            self.note("person", some if identified else none, [])
+            text = "no field names the person: an answer about another person is not noticed"
+            if identified:
+                text = (
+                    f"{identified} of {counted(total, 'record')} name the person: the others fail"
+                )
+            self.note("person", text, [])
 
     def _declare_missing(self, names: Sequence[str]) -> None:
         """Note the declared columns without a field. For a document, remove them."""
         if required := [name for name in names if name in self._in_force.required]:
             self.note("required", f"no field in {self._source} is {', '.join(required)}", required)
         optional = [name for name in names if name not in required]
-        if optional and not self._is_complete:
-            self.facts.append(f"in no answer: {', '.join(optional)}")
-        for name in optional if self._is_complete else ():
+        if not self._is_complete:
+            if optional:
+                self.facts.append(f"in no answer: {', '.join(optional)}")
+            return
+        for name in optional:
             del self.table["columns"][name]
             self.table["values"].pop(name, None)
             self.table["volatile"] = [kept for kept in self.table["volatile"] if kept != name]
 
     def _declare_codes(self, column: Column, path: str, field: Field) -> None:
         """Declare names for the values of a text column, from the document."""
-        effect, declared = self._area.effect, self.table["values"].get(column.name, {})
-        is_code = column.name == effect.code
+        declared = self.table["values"].get(column.name, {})
         codes = known_codes(column.name)
-        spellings = {plain(code): code for code in codes}
-        values = dict[str, str]()
-        for value, name in field.codes.items():
-            code = _WORD.sub("_", name).upper()  # in .NET, NORN_EPO is called NornEpo
-            has_group = is_code and group_of(effect, code)
-            values[value] = spellings.get(plain(name)) or (code if has_group else name)
-        is_declared = {*values} <= {*declared} if values else declared
+        values = {value: self._code(column, name, codes) for value, name in field.codes.items()}
+        # Without values in the document, a declaration of any values is enough.
+        is_declared = declared.keys() >= values.keys() if values else bool(declared)
         if "integer" in field.kinds and not is_declared:
             names = ", ".join(f"{value} {name}".strip() for value, name in values.items()) or "none"
             text = f"{column.name} is sent as a number: check the names. In {self._source}: {names}"
-            self.note("values", text, None if values and all(values.values()) else [path])
+            has_all_names = values and all(values.values())
+            self.note("values", text, None if has_all_names else [path])
         elif values and not codes and not is_declared:
             text = f"no values of {column.name} are known. Stored as sent: {', '.join(values)}"
             self.note("values", text, [path])
         values |= declared
-        unknown = [name for name in values.values() if name and codes and name not in codes]
-        if unknown := [name for name in unknown if not (is_code and group_of(effect, name))]:
+        # A column whose codes have no names in reports cannot have an unknown one.
+        names_to_check = [name for name in values.values() if name] if codes else []
+        unknown = [
+            name
+            for name in names_to_check
+            if name not in codes and not self._has_group(column, name)
+        ]
+        if unknown:
             text = f"reports have no name or group for the {column.name} {', '.join(unknown)}"
             self.note("values", text, [path])
         if named := {value: name for value, name in values.items() if name not in {"", value}}:
             self.table["values"][column.name] = named
 
-    def _declare_around(self, around: Mapping[str, Field]) -> None:
-        """Declare the fields around the records that have a role. The worker refuses others.
+    def _code(self, column: Column, name: str, codes: Sequence[str]) -> str:
+        """The code that a document calls by this name, or else the name itself."""
+        spellings = {plain(code): code for code in codes}
+        code = _WORD.sub("_", name).upper()  # in .NET, NORN_EPO is called NornEpo
+        return spellings.get(plain(name)) or (code if self._has_group(column, code) else name)
 
-        Keeps declarations whose field exists, and ``ignore`` if the list has the same path.
+    def _has_group(self, column: Column, name: str) -> bool:
+        """Whether the rules of the area have a group for this value of its column of codes."""
+        effect = self._area.effect
+        return column.name == effect.code and bool(group_of(effect, name))
+
+    def _declare_around(self, around: Mapping[str, Field]) -> None:
+        """Declare the fields around the records that have a role.
+
+        The worker refuses an answer with any other field around its records. Declarations whose
+        field exists are kept, and ``ignore`` if the list has the same path.
         """
         table, in_force = self.table, self._in_force
         # In another envelope, a field of the same name can mean that records are missing.
@@ -252,16 +276,18 @@ class Proposal:
         roles = defaultdict[str, list[str]](list)
         # The least nested field wins: a deeper one may describe only a part of the answer.
         for path, field in sorted(around.items(), key=lambda item: item[0].count(".")):
-            for role in roles_of(path, field) if path not in table["ignore"] else ():
-                roles[role].append(path)
+            if path not in table["ignore"]:
+                for role in roles_of(path, field):
+                    roles[role].append(path)
         expect = dict.fromkeys(roles["expect"], True) | in_force.expect
         table["expect"] = {path: value for path, value in expect.items() if path in around}
         persons = dict.fromkeys([*in_force.answer_person, *roles["answer_person"]])
         table["answer_person"] = [path for path in persons if path in around]
         if in_force.total not in around:
             table["total"] = next(iter(roles["total"]), "")
-        named = in_force.signs_of_records - {in_force.records, in_force.total}
-        if not {path.partition("[")[0] for path in named} <= {*around}:
+        # The paging in force is kept only if all of its fields exist.
+        paging_paths = in_force.signs_of_records - {in_force.records, in_force.total}
+        if any(path.partition("[")[0] not in around for path in paging_paths):
             table["paging"] = None
         first = {role: paths[0] for role, paths in roles.items() if paths}
         table["paging"] = table["paging"] or self._paging(first)
@@ -286,7 +312,8 @@ class Proposal:
         """The keys that a request for a page needs, from the document or the contract in force."""
         in_force, name = self._in_force.paging, field.rpartition(".")[2]
         same_name_first = sorted(matching, key=lambda each: plain(each.name) != plain(name))
-        for parameter in same_name_first[:1]:
+        if same_name_first:
+            parameter = same_name_first[0]
             first = parameter.schema.get("default", parameter.schema.get("minimum"))
             request = {"send_as": parameter.name, "send_in": parameter.place}
             return request | ({"first": 0} if first == 0 else {})
@@ -320,7 +347,7 @@ class Proposal:
     def _declare_empty(self, records: str, answers: Sequence[Any], statuses: set[int]) -> None:
         """Declare the form of an answer without records."""
         lists = [find(answer, parse_path(records)) for answer in answers] if records else []
-        # A list that is null or absent means no records. Every other answer without it is refused.
+        # With "empty", a list that is null or absent means no records.
         if None in lists and self._in_force.no_records == "failure":
             self.table["no_records"] = "empty"
             answers_without = counted(lists.count(None), "answer")
@@ -355,16 +382,19 @@ class Proposal:
             elif self._is_complete and field.kinds == "empty object":
                 unnamed.append(path)
             else:
-                parent = path.rpartition(".")[0]  # may be null in an answer
+                parent = path.rpartition(".")[0]
                 is_used = any(place.startswith(f"{parent}.") for place in declared)
-                is_named = parent and self._is_complete and not is_used
-                refused |= dict.fromkeys([parent, path] if is_named else [path])
+                # In an answer, an object of the document may be null: then it is a field itself.
+                if parent and self._is_complete and not is_used:
+                    refused[parent] = None
+                refused[path] = None
         if unnamed:
             text = f"the document does not name the fields in {', '.join(unnamed)}: only answers do"
             self.note("ignore", f"{text}. Run `pts-worker contract learn`")
         if refused:
-            text = f"an answer with {', '.join(refused)} is refused: add those that can never mean"
-            self.note("ignore", f"{text} that records are missing", [*refused])
+            text = f"an answer with {', '.join(refused)} is refused"
+            remedy = "add to `ignore` those that can never mean that records are missing"
+            self.note("ignore", f"{text}: {remedy}", [*refused])
 
     def _list_candidates(self, contract: AreaContract, fields: Mapping[str, Field]) -> None:
         """List the simple fields that no column uses as candidates for ``extra``."""
