@@ -22,9 +22,16 @@ RATE_ROSTER_MIN: Final = 20
 _A_AFTER_Z: Final = str.maketrans("å", "\u00ff")
 """Sorts "å" after "æ" and "ø", as in Norwegian."""
 _DIGITS_MAX: Final = 20
+"""Numbers in names of cohorts are sorted up to this length."""
 _NUMBER: Final = re.compile(r"\d+")
-_FURTHER_COHORTS: Final = ShownCount(1, 1, 0, 100)
-"""Stands for all cohorts beyond ``COHORTS_SHOWN``, with bounds so wide that they reveal nothing."""
+_FURTHER_COHORTS: Final = ShownCount(first=1, last=1, low=0, high=100)
+"""The count of all cohorts beyond ``COHORTS_SHOWN``, which the table does not show.
+
+Its bounds are so wide that it reveals no other count. They are finite, because
+``SmallNumbers.total`` tries each total between them.
+"""
+_ADDED, _REMOVED = 0, 2
+"""Places in a ``Week``."""
 Key = TypeVar("Key")
 
 
@@ -42,9 +49,11 @@ class ShownNight(Value, frozen=True, kw_only=True):
     def has_rate(self) -> bool:
         """Whether the persons can be shown as a share of the roster."""
         # Persons with restrictions include missing persons, so they may outnumber the roster.
-        is_below = self.roster is not None and self.persons.last <= self.roster.last
+        if self.roster is None or self.persons.last > self.roster.last:
+            return False
         # "Fewer than 15 of 10" is not a share.
-        return is_below and not (self.persons.is_few and self.persons.last)
+        is_few_or_more = self.persons.is_few and self.persons.last > 0
+        return not is_few_or_more
 
     def of(self, group: str) -> ShownCount:
         """Return the count of a group."""
@@ -100,18 +109,21 @@ class ShownFacts:
         return None if reveals(total.divided([*total.divisions, division])) else causes
 
     def _by_area(self, group: str) -> tuple[Sequence[ShownCount], Sequence[ShownCount]]:
-        """Divide the codes of a group between areas with a cause and areas without."""
+        """Divide the codes of a group: first those with a cause, then those without."""
         counts = {key: count for key, count in self.codes.items() if key.group == group}
         if group == UNKNOWN:
             parts = [count.divisions[0] for count in counts.values()]
             return [part[0] for part in parts], [part[1] for part in parts]
-        codes = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
-        without = [count for key, count in counts.items() if key.code in codes]
-        having = [count for key, count in counts.items() if key.code not in codes]
-        # The page shows the sum of a group, which narrows the bounds more than its codes do.
-        if not without:
+        never_have_cause = _codes_of_areas(has_cause=False) - _codes_of_areas(has_cause=True)
+        with_cause = [count for key, count in counts.items() if key.code not in never_have_cause]
+        without_cause = [count for key, count in counts.items() if key.code in never_have_cause]
+        # If all codes are on one side, use the sum of the group. The page shows it, and its bounds
+        # are narrower than those of the codes.
+        if not without_cause:
             return [self.groups[group]], []
-        return (having, without) if having else ([], [self.groups[group]])
+        if not with_cause:
+            return [], [self.groups[group]]
+        return with_cause, without_cause
 
     @cached_property
     def ends(self) -> Mapping[str, ShownCount] | None:
@@ -139,20 +151,27 @@ class ShownFacts:
         cohorts = sorted(map(self._cohort, self.facts.cohorts), key=_rank)[:COHORTS_SHOWN]
         # Not by rate: one rounding step can move a cohort past several others.
         cohorts.sort(key=_name)
+        # With further cohorts, the rosters in the table do not add up to a shown number.
+        if self._has_further_cohorts:
+            return cohorts
         rosters = whole([cohort.roster for cohort in cohorts], self._confirmation(-1))
-        return [] if not self._has_further_cohorts and reveals(rosters) else cohorts
+        return [] if reveals(rosters) else cohorts
 
     @cached_property
     def has_cohort_weeks(self) -> bool:
         """Whether the changes of cohorts can be shown beside the changes of groups."""
-        # Added and removed: the table of cohorts does not have changed restrictions.
-        by_cohort = zip(*(cohort.week[::2] for cohort in self.cohorts), strict=True)
-        by_group = zip(*(week[::2] for week in self.week.values()), strict=True)
-        is_first = self.facts.last.publication_no == 1
-        is_safe = self._has_further_cohorts or not any(
-            map(reveals, map(whole, by_cohort, by_group))
-        )
-        return is_safe and not is_first
+        if self.facts.last.publication_no == 1:
+            return False
+        # With further cohorts, the changes in the table do not add up to those of the groups.
+        if self._has_further_cohorts:
+            return True
+        # The table of cohorts has added and removed restrictions, but not changed ones.
+        for place in (_ADDED, _REMOVED):
+            by_cohort = [cohort.week[place] for cohort in self.cohorts]
+            by_group = [week[place] for week in self.week.values()]
+            if reveals(whole(by_cohort, by_group)):
+                return False
+        return True
 
     @cached_property
     def nights(self) -> Sequence[ShownNight]:
@@ -210,8 +229,8 @@ class ShownFacts:
     def _persons(self, count: int, cohorts: Sequence[ShownCount], rows: ShownCount) -> ShownCount:
         """Return the shown number of persons with a restriction.
 
-        If it equalled the maximum that the rows allow, a reader would know that each hidden row has
-        its maximum. In this case, it is shown as a range of two neighbouring numbers.
+        If the number equalled the maximum that the rows allow, a reader would know that each hidden
+        row has its maximum. So near the maximum, the number is shown as a range.
         """
         shown, top = self.small.total(count, None, cohorts), self.small.count(rows.most)
         below = self.small.count(max(top.first - self.small.step, 0))

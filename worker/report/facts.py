@@ -88,7 +88,7 @@ class _Queries:
             await self._refuse_cohort()
         last, then = nights[-1] if nights else None, _compared_night(nights)
         figures = await self._figures([night.publication_no for night in (last, then) if night])
-        newest = figures[last.publication_no] if last else []
+        last_figures = figures[last.publication_no] if last else []
         # A backfill is newer than the last full run, but confirms only its own persons.
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
         latest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
@@ -101,14 +101,14 @@ class _Queries:
             latest=await self._run(run, run.c.run_id == latest.scalar_subquery()),
             nights=nights,
             then=then,
-            codes=_by_key(newest),
+            codes=_by_key(last_figures),
             codes_then=_by_key(figures[then.publication_no] if then else []),
-            causes=_by_code(newest, Figure.CAUSE),
-            ages=_by_code(newest, Figure.AGE),
-            ends=_by_code(newest, Figure.ENDS),
-            expired=_by_code(newest, Figure.EXPIRED),
-            week=_week(newest),
-            week_expired=_by_group(newest, Figure.WEEK_EXPIRED),
+            causes=_by_code(last_figures, Figure.CAUSE),
+            ages=_by_code(last_figures, Figure.AGE),
+            ends=_by_code(last_figures, Figure.ENDS),
+            expired=_by_code(last_figures, Figure.EXPIRED),
+            week=_week(last_figures),
+            week_expired=_by_group(last_figures, Figure.WEEK_EXPIRED),
             cohorts=await self._cohorts(last) if last and self._cohort is None else (),
             withheld=await self._withheld(nights),
         )

@@ -173,7 +173,7 @@ class ReportFacts(Value, frozen=True, kw_only=True):
 
     @property
     def missed(self) -> Sequence[date]:
-        """Days between the first and the last night on which no run was published or withheld."""
+        """Days without a published or withheld run, between the first and the last night."""
         pairs = list(pairwise(self.nights))
         steps = sorted(later.published_at - night.published_at for night, later in pairs)
         # With weekly runs no day is missed, so the median interval must be about a day.

@@ -85,7 +85,7 @@ class Overview:
         return self.words.percent(min(part.number / whole.number, 1))
 
     def confirmed(self, night: ShownNight) -> str:
-        """Format the confirmed share of the roster. A lower bound unless it is a whole per cent."""
+        """Format the confirmed share of the roster: "98%" if it is exact, else "at least 98%"."""
         roster, stale = night.roster, night.stale
         if roster is None or not roster.number or stale is None:
             return ""
@@ -130,7 +130,7 @@ class Overview:
             roster=self.patients(last.roster),
         )
         # With the noun, because the sentence mentions patients as well.
-        if change := self.month(lambda night: night.total, "sentence_then"):
+        if change := self.month_comparison(lambda night: night.total, "sentence_then"):
             sentence += f", {change}"
         if share := self.confirmed(last):
             # An old report must not read as if the persons were confirmed today.
@@ -140,7 +140,7 @@ class Overview:
             sentence += words.text(key, share=share)
         return sentence + "."
 
-    def month(self, count: Callable[[ShownNight], ShownCount], noun: str = "") -> str:
+    def month_comparison(self, count: Callable[[ShownNight], ShownCount], noun: str = "") -> str:
         """Compare a count with that of a month ago, as text. Empty if one of them is small.
 
         Args:
@@ -222,7 +222,7 @@ class Overview:
     def _tile(
         self, text: str, count: Callable[[ShownNight], ShownCount], notes: Sequence[str] = ()
     ) -> Tile:
-        month = self.month(count)
+        month = self.month_comparison(count)
         return Tile(
             self.cell(count(self.shown.last)),
             self.words.text(text, n=grammatical_number(count(self.shown.last))),
@@ -244,8 +244,10 @@ class Overview:
             if (group_line := self.line(count)) is None:
                 continue
             ticks = [words.number(tick) for tick in group_line.ticks]
-            # An axis that does not start at 0 exaggerates changes, so the chart has a note.
-            notes = [self.month(count), words.text("axis", low=ticks[-1])]
+            notes = [self.month_comparison(count)]
+            # An axis that does not start at 0 exaggerates changes.
+            if group_line.ticks[-1]:
+                notes.append(words.text("axis", low=ticks[-1]))
             yield Chart(
                 title=words.group(group),
                 desc=self._desc(count),
@@ -255,7 +257,7 @@ class Overview:
                 last=words.short_day(nights[-1].day),
                 group=group,
                 amount=self.cell(count(self.shown.last)),
-                notes=[*filter(None, notes[: 2 if group_line.ticks[-1] else 1])],
+                notes=[note for note in notes if note],
             )
 
     def undrawn(self) -> str:

@@ -189,8 +189,8 @@ class Page(Overview):
     def _code_row(self, key: CodeKey, count: ShownCount, top: int) -> Row:
         then = self.shown.codes_then.get(key)
         change = self.change(count, then) if then else ""
-        is_change = (count.number or 0) >= self.least_change
-        if self.shown.then is not None and then is None and is_change:
+        has_appeared = self.shown.then is not None and then is None
+        if has_appeared and (count.number or 0) >= self.least_change:
             change = self.words.text("code_new")
         bar = round((count.number or 0) / (top or 1) * 100, 1)
         share = Cell(self.share(count, self.shown.last.total))
@@ -199,11 +199,11 @@ class Page(Overview):
 
     def _code_cell(self, key: CodeKey) -> Cell:
         """Return the name of a code, with the code in small type. Unknown codes have no name."""
-        words, code = self.words, key.code.replace("-", "_")
-        # The facts have "other" for all unknown codes, which is not a code to show.
-        name = self._name(code, (area.effect.code for area in AREAS))
+        words = self.words
+        name = self._name(key.code, (area.effect.code for area in AREAS))
+        # Without a name, the code is "other", which the facts have for all unknown codes, or empty.
         small = " ".join(filter(None, (key.code, key.level))) if name else ""
-        name = name or words.text("code_unknown" if code else "code_empty")
+        name = name or words.text("code_unknown" if key.code else "code_empty")
         level = self._name(key.level, (area.effect.level for area in AREAS))
         return Cell(f"{name}. {level}" if level else name, small=small)
 

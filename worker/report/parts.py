@@ -11,7 +11,9 @@ from datetime import date
 from worker.core.value import Value
 
 _STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+"""The step of an axis is one of these numbers times a power of ten."""
 _PARTS = 2
+"""Number of steps of an axis."""
 _SPAN_STEPS_MIN = 6
 """Minimum span of an axis, in rounding steps. One step must not look like a cliff."""
 
@@ -54,6 +56,11 @@ class Row(Value, frozen=True):
     cells: Sequence[Cell]
     group: str = ""
     is_head: bool = False
+
+    @property
+    def is_grand_total(self) -> bool:
+        """Whether it is the total of all rows."""
+        return self.is_head and not self.group
 
 
 class Table(Value, frozen=True):
@@ -134,27 +141,28 @@ def line(
 def without_rounding(values: Sequence[int | None], least: int) -> Sequence[int | None]:
     """Return the numbers without the changes that are smaller than ``least``.
 
-    Backwards from the last number, a level is kept until a number differs by ``least``, so the line
-    ends at the number beside it. Levels are joined by straight segments, so that a slow change does
-    not look like a cliff. 0 is never rounded, so a change from or to 0 is kept.
+    The last number is the first level, so the line ends at the number beside it. Going backwards, a
+    number that differs from the level by less than ``least`` is drawn at the level. Otherwise it is
+    the next level. A straight segment joins two levels, so that a slow change does not look like a
+    cliff. 0 is never rounded, so a change from or to 0 is always drawn.
     """
     drawn = list(values)
     numbers = [(place, value) for place, value in enumerate(values) if value is not None]
     if not numbers:
         return drawn
-    start, level = numbers[-1]
+    level_from, level = numbers[-1]
     for place, value in reversed(numbers):
-        is_kept = not value or not level or abs(value - level) >= least
-        drawn[place] = value if is_kept else level
-        if is_kept:
-            for between in range(place + 1, start):
+        is_next_level = value == 0 or level == 0 or abs(value - level) >= least
+        drawn[place] = value if is_next_level else level
+        if is_next_level:
+            for between in range(place + 1, level_from):
                 if values[between] is not None:
-                    share = (between - place) / (start - place)
+                    share = (between - place) / (level_from - place)
                     drawn[between] = round(value + share * (level - value))
             level = value
-        # The segment to an earlier level begins where a number last equalled this level.
+        # The segment ends at the earliest number that equals the level.
         if value == level:
-            start = place
+            level_from = place
     return drawn
 
 
@@ -188,9 +196,7 @@ def without_empty_columns(table: Table, empty: str) -> Table:
     places = [
         place
         for place in range(len(table.head))
-        if any(
-            row.cells[place] != Cell(empty) for row in table.rows if row.group or not row.is_head
-        )
+        if any(row.cells[place] != Cell(empty) for row in table.rows if not row.is_grand_total)
     ]
     rows = [Row([row.cells[n] for n in places], row.group, row.is_head) for row in table.rows]
     return Table(table.caption, [table.head[n] for n in places], rows)
