@@ -4,10 +4,11 @@ import base64
 import hashlib
 import re
 import stat
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.support.report.stores import (
 from tests.support.store_world import world_on
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError
-from worker.report.language import LANGUAGES
+from worker.report.language import LANGUAGES, language
 from worker.report.page import Source, write_report
 
 CODES = "Restrictions in effect, by code"
@@ -230,6 +231,30 @@ MISSING = {
     "nb": "1 pasient mangler på siste liste",
     "nn": "1 pasient manglar på siste liste",
 }
+
+
+async def test_a_cohort_that_is_gone_is_out_of_date(sqlite_url, tmp_path):
+    """A renamed clinic has figures, but only those of earlier publications."""
+    async with world_on(sqlite_url) as world:
+        for cohort in ("Old", "New"):
+            reads = [seen(world, n, safety(f"s{n}", "NORS", NEVER), cohort=cohort) for n in (1, 2)]
+            await world.publish(*reads)
+            world.fake.advance(3_600)
+        _, gone = await report_of(world, tmp_path / "old.html", cohort="Old")
+        _, named = await report_of(world, tmp_path / "new.html", cohort="New")
+        first, second = await world.rows("SELECT published_at FROM report_publication ORDER BY 1")
+    assert "Out of date: the last publication has no patient of this department." in gone.text
+    assert "All patients on the roster were confirmed" not in gone.text
+    assert "of the roster confirmed then." in gone.text
+    assert f"Publication no. 1 ({moment_of(first)})" in gone.text
+    assert "All patients on the roster were confirmed" in named.text
+    assert f"Publication no. 2 ({moment_of(second)})" in named.text
+
+
+def moment_of(row: tuple[Any, ...]) -> str:
+    """The time of a publication, as the report in English writes it."""
+    moment = language("en").moment(datetime.fromisoformat(row[0]), ZoneInfo("Europe/Oslo"))
+    return moment.replace("\u00a0", " ")
 
 
 async def test_a_missing_person_is_not_unconfirmed(sqlite_url, tmp_path):

@@ -91,12 +91,13 @@ class _Queries:
         last_figures = figures[last.publication_no] if last else []
         # A backfill is newer than the last full run, but confirms only its own persons.
         last_sync = await self._run(run, is_published, run.c.kind == RunKind.SYNC)
+        published = await self._run(run, is_published)
         latest = select(func.max(run.c.run_id)).where(run.c.status != RunStatus.ABANDONED)
         return ReportFacts(
             made_at=self._now,
-            state=_state(self._now, last_sync, last),
+            state=_state(self._now, last_sync, published, last),
             cohort=self._cohort,
-            published=await self._run(run, is_published),
+            published=published,
             last_sync=last_sync,
             latest=await self._run(run, run.c.run_id == latest.scalar_subquery()),
             nights=nights,
@@ -285,11 +286,19 @@ def _compared_night(nights: Sequence[NightFacts]) -> NightFacts | None:
     return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
 
 
-def _state(now: datetime, last_sync: RunFacts | None, last: NightFacts | None) -> SnapshotState:
-    if last is None:
+def _state(
+    now: datetime,
+    last_sync: RunFacts | None,
+    published: RunFacts | None,
+    last: NightFacts | None,
+) -> SnapshotState:
+    if last is None or published is None:
         return SnapshotState.EMPTY
     if is_in_the_future(last.published_at, now):
         return SnapshotState.FUTURE
+    # A renamed or closed clinic has figures only in earlier publications.
+    if last.published_at != published.published_at:
+        return SnapshotState.OLD
     if last_sync is None:
         return SnapshotState.GAPS
     if last_sync.age(now) > FRESH:

@@ -30,7 +30,8 @@ class SnapshotState(enum.StrEnum):
     FUTURE = "future"
     """The last publication is in the future: a clock was or is wrong."""
     OLD = "old"
-    """The last full run was published too long ago."""
+    """The last full run was published too long ago, or the last publication has no person of the
+    cohort."""
     GAPS = "gaps"
     """Some persons are not confirmed, or lines of the last full run's roster could not be read."""
     COMPLETE = "complete"
@@ -170,6 +171,13 @@ class ReportFacts(Value, frozen=True, kw_only=True):
     def last(self) -> NightFacts:
         """The last night. Needs a publication."""
         return self.nights[-1]
+
+    @property
+    def is_cohort_gone(self) -> bool:
+        """Whether the last publication has no person of the cohort. All nights are then older."""
+        if not self.nights or self.published is None:
+            return False
+        return self.last.published_at != self.published.published_at
 
     @property
     def missed(self) -> Sequence[date]:

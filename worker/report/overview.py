@@ -135,7 +135,8 @@ class Overview:
         if share := self.confirmed(last):
             # An old report must not read as if the persons were confirmed today.
             age = self.facts.made_at - self.facts.last.published_at
-            is_fresh = self.facts.state is not SnapshotState.FUTURE and age < FRESH
+            is_future = self.facts.state is SnapshotState.FUTURE
+            is_fresh = age < FRESH and not is_future and not self.facts.is_cohort_gone
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
             sentence += words.text(key, share=share)
         return sentence + "."
@@ -181,6 +182,9 @@ class Overview:
             return
         if facts.state is SnapshotState.GAPS:
             yield from self._gaps(when)
+        elif facts.is_cohort_gone:
+            when = words.moment(facts.last.published_at, self.zone)
+            yield words.text("state_cohort_gone", when=when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
         # A failed run does not change the figures, but a reader must know that it failed.
