@@ -110,6 +110,17 @@ async def test_a_purge_after_a_publication_is_exported(sqlite_url, tmp_path):
         assert list((tmp_path / "3").iterdir()) == [], "nothing is left of it"
 
 
+async def test_an_erasure_before_a_publication_is_not_newer(sqlite_url, tmp_path):
+    """Also if the publication has changed nothing, so that the feed has no row of it."""
+    async with world_on(sqlite_url) as world:
+        reads = [seen(world, number, safety(f"s{number}", "NORU")) for number in (1, 2)]
+        await world.publish(*reads)
+        await world.erase(key_of(2))
+        await world.publish(reads[0])
+        assert (await export_of(world, tmp_path, "csv", since=1)).views[0].rows == 1
+        assert (await export_of(world, tmp_path, "csv", since=2)).views[0].rows == 0
+
+
 async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
     """In each format and kind of export; texts by their bytes, whatever the database's locale.
 

@@ -151,6 +151,18 @@ async def test_a_failed_second_read_of_an_unpublished_run(world, end):
 
 
 @pytest.mark.promise("6")
+async def test_a_departed_person_is_read_by_a_backfill_of_stale_areas(world):
+    """The departure closed the restrictions, so the earlier confirmation no longer counts."""
+    for _ in range(2):
+        world.fake.advance(3_600)
+        await world.publish(read(world, "k", *OTHERS), limits=ANY)
+    selection = BackfillSelection(stale_before=world.fake.now() - timedelta(days=1))
+    backfill = await world.begin(RunKind.BACKFILL, selection=selection)
+    selected = await backfill.store.selected_areas(["a", "k"])
+    assert (selected["a"], selected["k"]) == ({*AREAS}, set())
+
+
+@pytest.mark.promise("6")
 async def test_whether_an_area_was_ever_answered(database_url):
     """By a publication or by this run; an empty answer shows nothing of records."""
     async with world_on(database_url) as world:

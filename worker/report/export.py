@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, column, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, column, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -219,8 +219,9 @@ async def _last_seq(connection: AsyncConnection, number: int) -> int:
     """Return the ``seq`` after which all rows of the feed are newer than a publication."""
     feed = CHANGE_FEED.table()
     # Erasures and purges have the number of the publication before them, but are newer.
+    is_of_publication = and_(feed.c.publication_no == number, feed.c.op.not_in(["erase", "purge"]))
     last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
-        feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
+        or_(feed.c.publication_no < number, is_of_publication)
     )
     seq: int = (await connection.execute(last)).scalar_one()
     return seq

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.area import AREAS
@@ -275,10 +275,12 @@ async def _selected_areas(
 
 def _area_states() -> Select[Any]:
     """The confirmation and the failure of each area of published persons."""
+    # A departure clears only the number, because the time stays that of the last complete read.
+    is_confirmed = person_area.c.confirmed_no.is_not(None)
     return select(
         person.c.person_key,
         person_area.c.area,
-        person_area.c.confirmed_at,
+        case((is_confirmed, person_area.c.confirmed_at)).label("confirmed_at"),
         person_area.c.failure_kind,
     ).join_from(person, person_area, person_area.c.person_id == person.c.person_id)
 
