@@ -243,8 +243,8 @@ def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation)
 def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
     """SIGTERM within a run ends both; the next keeps what was read and adds its requests.
 
-    A backfill between them leaves the run open. The next run warns once about a line that gives a
-    person another cohort, although a resumed run reads the roster twice.
+    A backfill between them leaves the run open. The next run warns once about each line that gives
+    a person another cohort, although a resumed run reads the roster twice, half the persons each.
     """
     ended = held_run(standin, worker, "schedule", "--now", *IN_JANUARY, answers=6).stop()
     assert ended.code == 0, ended.story()
@@ -253,10 +253,11 @@ def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation)
     backfill = worker.run("backfill", "--person", "-", stdin=next(iter(standin.people)).encode())
     assert backfill.code == 0, backfill.story()
     standin.asked.clear()
-    worker.roster(*standin.lines(), f"{off_id_of(1)},,another")
+    worker.constants["worker.sync.producer.CHUNK_PERSONS"] = 1
+    worker.roster(*standin.lines(), *(f"{off_id},,another" for off_id in standin.people))
     run = worker.sync().run
     assert (run["continued"], run["totals"]["requests"]) == (True, before + len(standin.asked))
-    assert "1 line of the roster with a different cohort" in str(run["reasons"])
+    assert f"{PERSONS} lines of the roster with a different cohort" in str(run["reasons"])
 
 
 def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installation) -> None:

@@ -108,12 +108,12 @@ class Producer(msgspec.Struct, kw_only=True):
     ) -> Sequence[PersonTask]:
         """The tasks for the persons of a chunk, or for one half of them."""
         lines = [_Line(entry, self._person(entry)) for entry in chunk if self._is_sent(entry)]
+        if half is not None:
+            lines = [line for line in lines if self._hash(line.person) % 2 == half]
         # Copied before any await, because the writer removes tasks.
         pending = dict(self.pending)
         persons = [
-            person
-            for person in _distinct_persons(lines)
-            if person.person_key not in pending and half in {None, self._hash(person) % 2}
+            person for person in _distinct_persons(lines) if person.person_key not in pending
         ]
         drafts = await self.store.drafts(persons, pass_number=pass_.number)
         selected = await self._selected_areas(persons, pass_)
@@ -125,7 +125,7 @@ class Producer(msgspec.Struct, kw_only=True):
         if pass_.number == 1:
             self.progress.persons_requested += len(tasks)
             self.progress.persons_skipped += len(all_tasks) - len(tasks)
-        if _counts_lines(pass_, half):
+            # Of this half only: the drafts of the other half, with its cohorts, were not loaded.
             self._count_other_cohorts(lines, self._earlier_cohorts(pending, drafts))
         return sorted(tasks, key=lambda task: self._hash(task.person))
 
