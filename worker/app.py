@@ -78,7 +78,7 @@ class App:
         return fingerprints(contract or self.contract(), self.settings.sync.areas)
 
     def terms(self, contract: Contract | None = None) -> str:
-        """The contract, PTS and `sync.confirm` of a run. If they change, it is not continued."""
+        """The contract, PTS and `sync.confirm`. If one of them changes, a run is not continued."""
         service, confirm = service_of(self.base_url()), self.settings.sync.confirm
         return f"{self.contract_fingerprints(contract)} service={service} confirm={confirm}"
 

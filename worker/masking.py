@@ -24,7 +24,8 @@ _GROUPED_DIGITS: Final = r"[0-9][0-9]S?[0-9]{2}S?[0-9]{2}S?[0-9]{3}S?[0-9]{2}".r
 _MAY_CONTAIN_IDENTIFIER: Final = re.compile(_GROUPED_DIGITS)
 """A first test, in a third of the time. Most texts contain no identifier."""
 _CANDIDATE: Final = re.compile(rf"(?<![0-9])(?=({_GROUPED_DIGITS})(?![0-9]))")
-"""A lookahead, so that matches can overlap: earlier digits may match with an identifier's start."""
+"""A lookahead, so that matches can overlap: in ``12 0101 50505 70`` the first eleven digits match,
+and so do the last eleven."""
 _NON_DIGIT: Final = re.compile(r"[^0-9]")
 _KEPT: Final = re.compile(
     r"(?<![0-9A-Za-z])"

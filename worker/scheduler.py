@@ -49,7 +49,7 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
         Earlier starts are not returned, because missed starts are combined into one.
         """
         after = now.astimezone(self._zone)
-        # In the repeated hour of autumn, CronSim returns times of the first occurrence.
+        # In the repeated hour of autumn, CronSim also returns times that have already passed.
         return next((at for at in CronSim(self._cron, after) if at.astimezone(UTC) > after), None)
 
 
@@ -94,7 +94,7 @@ class Schedule:
             self._requests.send_nowait(work)
 
     async def _execute(self, work: Work, stop: anyio.Event) -> None:
-        """Execute a run. Schedule a retry if it may help, before the next start."""
+        """Execute a run. If a retry may help, schedule one, unless the next start comes sooner."""
         code, reason = ExitCode.OK, ""
         try:
             if (report := await work()) is not None:

@@ -49,7 +49,7 @@ def open_streams() -> None:
         try:
             # Another process may have made the shared descriptor non-blocking. Writes would fail.
             os.set_blocking(descriptor, True)
-        except OSError:  # it is closed, so it is the lowest free number
+        except OSError:  # it is closed, and `open` takes the lowest free number, which is this one
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a number

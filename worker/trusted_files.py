@@ -163,9 +163,9 @@ def _examine(
         excess &= ~stat.S_IRWXG
     if excess:
         accounts = "every account on this machine" if excess & stat.S_IRWXO else "its group"
-        problem = f"{key}: {accounts} can write {place}"
-        if not excess & SHARED_WRITE:
-            problem = f"{key}: {accounts} can access {place}"
+        problem = f"{key}: {accounts} can access {place}"
+        if excess & SHARED_WRITE:
+            problem = f"{key}: {accounts} can write {place}"
         raise ConfigurationError(
             f"{problem} (mode {mode:04o})",
             # Its owner needs both rights: SQLite cannot use a database of mode 0400.
@@ -184,7 +184,8 @@ def _is_own_group(group_id: int) -> bool:
     except KeyError:
         return False
     return (
-        group_id == user.pw_gid != _ROOT
+        group_id != _ROOT
+        and group_id == user.pw_gid
         and group.gr_name == user.pw_name
         and set(group.gr_mem) <= {user.pw_name}
     )

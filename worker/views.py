@@ -146,11 +146,11 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
         """Refuse naive times, and write UTC."""
-        if value is not None and value.tzinfo is None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
             raise ValueError("a naive time must not reach the database")
-        if value is None or dialect.name != "sqlite":
-            return value and value.astimezone(UTC)
-        return iso_utc(value)
+        return iso_utc(value) if dialect.name == "sqlite" else value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy fixes the name
         """Return aware UTC."""

@@ -61,22 +61,22 @@ class HelseIdAuthorizer:
         if self.tokens.proof_key is not None:
             self.tokens.proof_key.keep_nonce(url, response.header("dpop-nonce"))
 
-    def refusal(self, token: Token, response: HttpResponse, number: int) -> DeniedError | None:
+    def refusal(self, token: Token, response: HttpResponse, refusals: int) -> DeniedError | None:
         """The error if PTS denies this client. None if the request is to be repeated.
 
         Args:
             token: the request's.
             response: 401 or 403.
-            number: refusals of this request so far.
+            refusals: refusals of this request so far, with this one.
         """
         code = challenge_error(response.headers.get("www-authenticate", ()))
         _log.debug(
             "helseid.call_denied", status=response.status, code=code, token_id=token.token_id
         )
         # A 403 is about the client's rights, which a new proof or token does not change.
-        if response.status == _UNAUTHORIZED and number <= _REPEATS:
+        if response.status == _UNAUTHORIZED and refusals <= _REPEATS:
             # A new proof alone did not help, so the token must be the reason.
-            if number == _REPEATS:
+            if refusals == _REPEATS:
                 self._replace(token)
             return None
         text = f"PTS answered {refusal_of(response.status, code)}"

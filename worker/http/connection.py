@@ -178,7 +178,11 @@ class Connection(asyncio.Protocol):
     # --- time ---
 
     def _end_after(self, wait_s: float) -> None:
-        """Close the connection after this time, unless a new time is set. One timer is reused."""
+        """Close the connection after this time, unless a new time is set.
+
+        A timer that is due earlier stays, and sets the next one (``_check_time``): most exchanges
+        then start no timer.
+        """
         self._due_s = self._loop.time() + wait_s
         if self._timer is None or self._timer.when() > self._due_s:
             if self._timer is not None:

@@ -67,7 +67,7 @@ class ResponseReader:
         self._status = 0
         self._headers: dict[str, list[str]] = {}
         self._body = bytearray()
-        # Also the body, but no chunk lines: a body may have any number of them.
+        # All bytes received, without the size lines of chunks: a body may have any number of them.
         self._counted_bytes = 0
         self._rejection: WorkerError | None = None
         self._is_complete = self.has_head = self.may_reuse = False

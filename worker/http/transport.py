@@ -141,7 +141,7 @@ def _post_target(url: str) -> tuple[Endpoint, str]:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
-        raise ConfigurationError("the address of PTS is not a URL") from None
+        raise ConfigurationError("the address of a request is not a URL") from None
     start = f"POST {parsed.raw_path.decode('ascii')} HTTP/1.1\r\n"
     host = f"Host: {parsed.netloc.decode('ascii')}\r\n"
     client = f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"

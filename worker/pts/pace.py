@@ -96,7 +96,8 @@ class Pace:
             is_retry: a retry does not lower the rate. Otherwise the retries for a few persons
                 would slow down the whole run.
         """
-        now_s, is_refused = self._runtime.monotonic(), status in _REFUSALS and not is_retry
+        now_s = self._runtime.monotonic()
+        is_refused = status in _REFUSALS and not is_retry
         until_s = self._add_wait(now_s, retry_after_s)
         self._responses.append(_Response(person_key, is_refused, until_s))
         self._responses_since_halving += 1
@@ -110,11 +111,14 @@ class Pace:
 
     def _add_wait(self, now_s: float, retry_after_s: float) -> float:
         """Add a wait to those before it. Returns its end, or minus infinity if it is not obeyed."""
+        if not retry_after_s:
+            self._waiting_since_s = math.inf
+            return -math.inf
         # Waits add up until a response has none. Otherwise short ones could pause a run forever.
-        self._waiting_since_s = min(self._waiting_since_s, now_s) if retry_after_s else math.inf
+        self._waiting_since_s = min(self._waiting_since_s, now_s)
         until_s = now_s + retry_after_s
         is_short_enough = until_s - self._waiting_since_s <= self._wait_s_max
-        return until_s if retry_after_s and is_short_enough else -math.inf
+        return until_s if is_short_enough else -math.inf
 
     def _pause(self, now_s: float) -> None:
         """Pause all requests, if the latest responses for several persons ask for a wait."""

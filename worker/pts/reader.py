@@ -61,8 +61,10 @@ class _AreaTemplate(Value, frozen=True, kw_only=True):
 
     def body(self, off_id: str, page: PageRequest) -> bytes:
         """The body with the person's identifier, and with the fields that request the page."""
-        # The template is encoded once for all persons.
-        body = msgspec.json.encode(off_id)[1:-1].join(self.body_parts)
+        # The template is encoded once for all persons. The identifier goes into a JSON string that
+        # has its quotes already.
+        without_quotes = msgspec.json.encode(off_id)[1:-1]
+        body = without_quotes.join(self.body_parts)
         if not page.fields:
             return body
         return msgspec.json.encode({**msgspec.json.decode(body), **page.fields})

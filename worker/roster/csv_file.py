@@ -268,13 +268,13 @@ class _LineParser:
         if problem := self._problem_of(fields, columns):
             return self._error(problem)
         local_ref, cohort = (
-            fields[place] if place is not None and place < len(fields) else ""
-            for place in (columns.local_ref, columns.cohort)
+            fields[index] if index is not None and index < len(fields) else ""
+            for index in (columns.local_ref, columns.cohort)
         )
         return line_from_texts(fields[columns.off_id], local_ref, cohort, where=self._place())
 
     def _problem_of(self, fields: Sequence[str], columns: Columns) -> str:
-        """Why a line does not have the header's columns. Empty if it has."""
+        """The difference between a line and the header's columns. Empty if there is none."""
         if len(fields) < columns.count and self._has_other_delimiter(fields):
             return f"no {_DELIMITERS[self._delimiter]}, which separates the header's columns"
         # An unquoted delimiter in a field would shift the columns after it.

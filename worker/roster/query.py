@@ -137,7 +137,7 @@ async def _in_thread(function: Callable[..., T], *args: Any) -> T:
 
 def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
     labels = [
-        None if place is None else row[place] for place in (columns.local_ref, columns.cohort)
+        None if index is None else row[index] for index in (columns.local_ref, columns.cohort)
     ]
     return line_from_values(row[columns.off_id], *labels, where=f"{SOURCE} row {number}")
 

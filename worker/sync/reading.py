@@ -178,7 +178,7 @@ class AreaReader:
 
     def _on_change(self, breaker: Breaker, before: State) -> None:
         """Log a change of a breaker's state, and wake the tasks that wait for one."""
-        # Without a failed probe there was no outage: responses with 503 were a rate limit.
+        # Only a failed probe shows an outage. Without one, PTS limited the rate, which stays lower.
         if breaker.state is State.CLOSED and breaker.failed_probes:
             self.pace.restore()
         self._log_change(breaker, before)
