@@ -20,18 +20,19 @@ async def settle() -> None:
 
 async def test_a_read_waits_for_room() -> None:
     """It is not asked before another answer has been read."""
-    budget, asked = ByteBudget(2 * SHARE_BYTES), list[int]()
+    budget, asked, answered = ByteBudget(2 * SHARE_BYTES), list[int](), anyio.Event()
 
-    async def read(number: int, seconds: float) -> None:
+    async def read(number: int) -> None:
         async with budget.share():
             asked.append(number)
-            await anyio.sleep(seconds)
+            await answered.wait()
 
     async with anyio.create_task_group() as group:
         for number in range(3):
-            group.start_soon(read, number, 0.01 * (number + 1))
+            group.start_soon(read, number)
         await settle()
         assert asked == [0, 1]
+        answered.set()
     assert asked == [0, 1, 2]
 
 
