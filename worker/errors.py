@@ -71,7 +71,7 @@ class WorkerError(Exception):
     Attributes:
         message: the problem and its place, without identifiers.
         hint: the remedy, without identifiers. May be empty.
-        problems: one line with a remedy for each of several problems. ``message`` includes them.
+        problems: several problems, each as a line with its remedy. ``message`` includes them.
         kind: the kind of failure, if an area could not be read.
         retry_after_s: the service's ``Retry-After`` in seconds.
     """

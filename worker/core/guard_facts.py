@@ -72,7 +72,7 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         missing: persons missing from this full roster for the first time, or with a roster error.
             Their restrictions count as removed.
         roster_faults: lines of the roster that could not be read.
-        is_subset: the run is a backfill. A share of an arbitrary subset indicates no error.
+        is_subset: the run is a backfill. A percentage of its persons is no evidence of an error.
     """
 
     open_before: int = 0

@@ -120,7 +120,7 @@ class PseudonymKey:
     def __init__(self, key: bytes) -> None:
         if weakness := _weakness(key):
             raise ValueError(weakness)
-        # Keyed once and copied for each person: of the four SHA-256 compressions, keying costs two.
+        # Keyed once, and copied for each person: keying is half of the work of an HMAC.
         self._keyed_mac = hmac.new(key, digestmod=hashlib.sha256)
 
     def pseudonym(self, off_id: NationalId) -> str:

@@ -138,7 +138,7 @@ AreaRead: TypeAlias = CompleteArea | AreaFailure
 
 
 class PersonRead(Value, frozen=True, kw_only=True):
-    """All areas of one person that a run reads: the unit of atomicity."""
+    """All areas of one person that a pass reads. They are written together or not at all."""
 
     person: Person
     areas: tuple[AreaRead, ...]

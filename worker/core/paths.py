@@ -49,8 +49,9 @@ class FieldPath(Value, frozen=True):
 
     Attributes:
         text: the path as written.
-        literal_names: for each segment, the field names that can begin there, longest first, each
-            with the number of the next segment. Of ``a.b``: ``a.b`` and ``a`` at 0, ``b`` at 1.
+        literal_names: for each segment, the field names that can begin there, longest first. Each
+            is paired with the index of the segment after the name. For ``a.b``, these are
+            ``("a.b", 2)`` and ``("a", 1)`` at segment 0, and ``("b", 2)`` at segment 1.
     """
 
     text: str

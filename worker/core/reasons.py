@@ -2,17 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from worker.core.display import counted, listed
 from worker.core.run import FailureCount, RunProgress
 from worker.errors import FailureKind
-
-_MISTYPED: Final = {
-    True: "the intended person departs",
-    False: "the wrong person was read",
-}
-"""The consequence of a mistyped identifier, by whether the run is a published sync."""
 
 
 def kinds_of(failures: Iterable[FailureCount]) -> Counter[FailureKind]:
@@ -69,10 +62,11 @@ def roster_warnings(
             "cohort are read"
         )
     if wrong := progress.checksum_warnings:
+        harm = "the intended person departs" if is_published_sync else "the wrong person was read"
         yield (
             f"{counted(wrong, 'identifier')} of the roster with wrong check digits "
             f"({', '.join(progress.first_checksum_warnings)}): they were sent to PTS; if one "
-            f"is mistyped, {_MISTYPED[is_published_sync]}"
+            f"is mistyped, {harm}"
         )
     if other := progress.other_cohorts:
         yield (

@@ -217,7 +217,13 @@ def _check_connect_response(head: bytes, proxy: Proxy, server: str) -> None:
 def _converted_errors(
     peer_name: str, prefix: str = "", hint: str = "", *, host: str = ""
 ) -> Iterator[None]:
-    """Convert operating-system errors to errors of the worker, without the address."""
+    """Convert operating-system errors to errors of the worker, without the address.
+
+    Args:
+        peer_name: the owner of the certificate, for the message about it.
+        prefix: the beginning of all other messages. Empty if the caller names the peer.
+        host: the host name that is looked up, for the hint about Helsenett.
+    """
     try:
         yield
     except ssl.SSLCertVerificationError as error:

@@ -137,7 +137,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 @lru_cache(maxsize=256)
 def _post_target(url: str) -> tuple[Endpoint, str]:
-    """The endpoint of a POST request, and its first lines."""
+    """The endpoint of a URL, and the first lines of a POST request to it."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:

@@ -231,11 +231,11 @@ class Pipeline:
             failed = {area.area for area in read.areas if isinstance(area, AreaFailure)}
             gaps = failed | (task.gaps - {area.area for area in read.areas})
             # An earlier pass has counted a person with gaps. This read replaces that count.
-            self.progress.persons_with_gaps -= bool(task.gaps)
-            self.progress.persons_with_gaps += bool(gaps)
-            self.progress.persons_complete += not gaps and key not in waiting
+            self.progress.persons_with_gaps += bool(gaps) - bool(task.gaps)
             if gaps or key in waiting:
                 self._last_unfinished_s = self.runtime.monotonic()
+            else:
+                self.progress.persons_complete += 1
 
     # --- the end ---
 

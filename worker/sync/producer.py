@@ -132,7 +132,10 @@ class Producer(msgspec.Struct, kw_only=True):
     async def _selected_areas(
         self, persons: Sequence[Person], pass_: Pass
     ) -> Mapping[str, Collection[str]]:
-        """The areas that this run may read, by person key. Later passes repeat only its reads."""
+        """The areas that this run may read, by person key.
+
+        A backfill selects areas in the first pass. Later passes repeat only its reads.
+        """
         keys = [person.person_key for person in persons]
         selected = await self.store.selected_areas(keys) if pass_.number == 1 else None
         return dict.fromkeys(keys, pass_.areas) if selected is None else selected
