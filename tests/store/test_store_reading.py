@@ -130,6 +130,21 @@ async def test_a_resumed_run_takes_todays_labels(sqlite_url):
         assert await world.rows("SELECT local_ref, cohort FROM person") == [("R-2", "Ward 4")]
 
 
+@pytest.mark.promise("1")
+async def test_a_person_who_left_the_roster_between_two_attempts_is_missing(database_url):
+    """Their read of the earlier attempt is not published: the last attempt's roster counts."""
+    names = "SELECT person_key FROM person WHERE missed_no IS NOT NULL"
+    async with world_on(database_url) as world:
+        await world.publish(read(world, "a", "x"), read(world, "b", "y"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x", "new"), read(world, "b", "y"))
+        attempt = await world.begin()
+        await attempt.store.drafts([person_named("b")], pass_number=1)
+        await attempt.publish()
+        assert await world.rows(names) == [("a",)]
+        assert {row[1] for row in await world.current()} == {"x", "y"}, "nothing new of a"
+
+
 async def test_a_series_of_failures(sqlite_url):
     """It keeps its beginning and counts its runs, and ends with a read."""
     series = []

@@ -69,6 +69,7 @@ def test_nothing_personal_is_written(log_format, capsys):
         error.add_note(WORD)
         log.exception("failed %s", ID, nested={ID: [ID, {"x": JWT}]}, number=int(ID), cause=error)
     log.info("x", off_id="short", token="short", person=NationalId(ID), raw=ID.encode())
+    log.info("y", nested={"client_secret": "short", "list": [{"password": "short"}]})
     logging.getLogger("apscheduler.scheduler").warning("job %s", ID)
     logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
     with warnings.catch_warnings():
